@@ -1,0 +1,291 @@
+"""Every key a run can have, with its type, range and vetted default. An unknown key is an error.
+
+Wall-clock time never decides how much is trained: counts of steps do, so that a seed means something.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Rate = Annotated[float, Field(gt=0.0, le=1.0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class SplitConfig(Section):
+    """Shares of the documents (not of the rows) that go to each split."""
+
+    train: Fraction = 0.8
+    validation: Fraction = 0.1
+    test: Fraction = 0.1
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"data.splits must sum to 1, they sum to {total:g}: change train, validation or test")
+        return self
+
+
+class DataConfig(Section):
+    source: str = Field("builtin:docs", description="builtin:docs, a .txt/.jsonl/.parquet file, or a datasets hub id")
+    hub_config: str | None = Field(None, description="configuration name of a hub data set")
+    hub_split: str = Field("train", description="split of a hub data set to read")
+    text_field: str | None = Field(None, description="field with the text; default: text, then context")
+    question_field: str = "question"
+    answer_field: str = "answer"
+    group_field: str | None = Field(None, description="field naming the document; default: the text itself")
+    splits: SplitConfig = SplitConfig()
+    min_tokens: NonNegative = Field(16, description="shorter rows are dropped and counted (reader tokens)")
+    max_tokens: Positive = Field(64, description="longer rows are handled by `long` (reader tokens)")
+    long: Literal["split", "drop"] = "split"
+    max_sequences: Positive | None = Field(None, description="at most so many rows in all, taken in shuffled order")
+    near_duplicates: bool = Field(True, description="also drop rows that share most of their word 5-grams")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_tokens > self.max_tokens:
+            raise ValueError("data.min_tokens must not exceed data.max_tokens")
+        return self
+
+
+class ReaderConfig(Section):
+    """The model that will read the compressed prompt; its tokenizer counts every budget."""
+
+    tokenizer: str = Field("builtin:bpe", description="builtin:bpe (trained here), a local folder or a hub id")
+    vocabulary: Positive = Field(2048, ge=300, description="size of the built-in tokenizer")
+
+
+class EnvConfig(Section):
+    name: Literal["TokenMasking"] = "TokenMasking"
+    form: Literal["single"] = "single"
+    granularity: Literal["word", "phrase", "sentence"] = "word"
+    rates: tuple[Rate, ...] = Field((0.33, 0.5), min_length=1, description="kept fractions drawn in training")
+    protect: tuple[str, ...] = Field((), description="regular expressions or names (numbers, urls, code, tags, json)")
+
+
+class GatesConfig(Section):
+    """Conditions that make the reward the worst possible when they fail."""
+
+    floor: Fraction = Field(0.0, description="least kept fraction of source tokens; 0 turns the gate off")
+    leak: bool = Field(True, description="words or numbers in the output that the source does not have")
+
+
+class RewardConfig(Section):
+    terms: dict[str, float] = Field(
+        default_factory=lambda: {"distortion": 1.0},
+        description="name or python.path:function -> weight",
+    )
+    importance: Literal["none", "rarity", "position", "numbers"] = Field(
+        "none", description="weights of the units inside the distortion"
+    )
+    gates: GatesConfig = GatesConfig()
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not any(weight != 0 for weight in self.terms.values()):
+            raise ValueError("reward.terms needs at least one term with a weight other than 0")
+        return self
+
+
+class JudgeConfig(Section):
+    model: str = Field("builtin:attention", description="builtin:attention, builtin:convolution, a folder or a hub id")
+    kind: Literal["masked", "causal"] = "masked"
+    seed: int = 0
+    steps: Positive = Field(1500, description="training steps of a built-in model")
+    batch: Positive = Field(16, description="texts in a training batch of a built-in model")
+    learning_rate: float = Field(3.5e-3, gt=0)
+    width: Positive = 128
+    layers: Positive = 2
+    window: Positive = Field(128, description="tokens judged together; longer texts are cut into windows")
+    chunk: Positive = Field(32, description="rows in one forward pass; fixed, so that results never depend on callers")
+    threads: Positive = 1
+    cpus: float = Field(1.0, ge=0, description="Ray CPUs of the actor")
+    gpus: float = Field(0.0, ge=0, description="Ray GPUs of the actor; may be a fraction")
+    timeout: float = Field(120.0, gt=0, description="seconds before a call counts as failed")
+
+
+class JudgesConfig(Section):
+    """`reward` gives the training signal; `heldout` is never in a reward and differs in seed and architecture."""
+
+    reward: JudgeConfig = JudgeConfig()
+    heldout: JudgeConfig = JudgeConfig(model="builtin:convolution", seed=1)
+    gate: Fraction = Field(
+        0.10, description="least share of bits that the right kept text must save against another document's"
+    )
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if (self.reward.model, self.reward.seed) == (self.heldout.model, self.heldout.seed):
+            raise ValueError("judges.heldout must differ from judges.reward: change its model or its seed")
+        return self
+
+
+class PolicyConfig(Section):
+    encoder: str = Field("builtin:scorer", description="builtin:scorer, a local folder or a hub id of an encoder")
+    prior: Literal["rarity", "none"] = "rarity"
+    prior_scale: float = Field(1.0, description="weight of the prior at the start; the learned residual starts at 0")
+    width: Positive = 128
+    layers: Positive = 2
+    window: Positive = Field(256, description="tokens an encoder sees at once; longer texts use overlapping windows")
+
+
+class WarmStartConfig(Section):
+    """Imitation of `adaptive_add` before the reinforcement learning."""
+
+    steps: NonNegative = Field(60, description="0 skips the warm start")
+    batch: Positive = 16
+    learning_rate: float = Field(1e-3, gt=0)
+    texts: Positive = Field(512, description="texts that the teacher masks")
+    passes: Positive = Field(6, description="judge passes of the teacher a text")
+
+
+class ScheduleConfig(Section):
+    """A value over the run: fixed, linear, or exponential from `start` to `end`; adaptive follows the entropy."""
+
+    kind: Literal["fixed", "linear", "exponential", "adaptive"] = "fixed"
+    start: float = Field(1.0, gt=0)
+    end: float = Field(1.0, gt=0)
+    target: Fraction = Field(0.5, description="adaptive only: normalised entropy to hold")
+
+
+class LearnerConfig(Section):
+    algorithm: Literal["grpo", "dr_grpo", "dapo", "rloo"] = "grpo"
+    iterations: Positive = 200
+    prompts_per_step: Positive = 16
+    samples_per_prompt: Positive = Field(8, ge=2)
+    epochs: Positive = Field(1, description="updates on each batch of samples")
+    micro_batch: Positive | None = Field(None, description="prompts in one forward and backward; memory only")
+    lr: float = Field(1e-3, gt=0)
+    lr_end: float = Field(1e-4, ge=0, description="learning rate reached linearly at the last iteration")
+    warmup_steps: NonNegative = 10
+    weight_decay: float = Field(0.0, ge=0)
+    grad_clip: float = Field(1.0, gt=0)
+    clip_low: float = Field(0.2, gt=0, lt=1)
+    clip_high: float = Field(0.28, gt=0, description="0.2 in plain GRPO, 0.28 with DAPO's clip-higher")
+    kl_coeff: float = Field(0.0, ge=0, description="weight of the KL to the policy before RL")
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
+    entropy_coeff: float = Field(0.0, ge=0)
+    temperature: ScheduleConfig = ScheduleConfig()
+    spread_floor: float = Field(1e-6, ge=0, description="groups whose rewards spread less are dropped")
+    refills: NonNegative = Field(2, description="rounds of new prompts to replace dropped groups")
+    nan_limit: NonNegative = Field(5, description="skipped non-finite updates before the run fails")
+    learners: NonNegative = Field(0, description="remote learner actors; 0 learns in the driver")
+    gpus_per_learner: float = Field(0.0, ge=0)
+
+
+class ResourcesConfig(Section):
+    address: str | None = Field(None, description="Ray address; none starts Ray here, auto joins a running cluster")
+    env_runners: NonNegative = Field(1, description="rollout actors; 0 samples in the driver")
+    envs_per_runner: Positive = Field(128, description="samples judged in one vector step")
+    cpus_per_env_runner: float = Field(0.5, ge=0)
+    cpus_for_driver: float = Field(0.5, ge=0)
+    gpus_per_env_runner: float = Field(0.0, ge=0)
+    restarts: NonNegative = Field(10, description="restarts of a lost env runner or judge")
+    failures: Positive = Field(3, description="identical exceptions in a row before the run stops")
+    sample_timeout: float = Field(300.0, gt=0, description="seconds for one round of sampling")
+
+
+class CheckpointConfig(Section):
+    every: Positive = Field(50, description="iterations between checkpoints")
+    keep: Positive = Field(2, description="periodic checkpoints kept; best and last are always kept")
+    validate_every: Positive = Field(50, description="iterations between validations")
+    validation_texts: Positive = 64
+    patience: Positive | None = Field(None, description="validations without improvement before stopping early")
+
+
+class EvaluateConfig(Section):
+    rates: tuple[Rate, ...] = Field((0.5, 0.33), min_length=1)
+    methods: tuple[str, ...] = (
+        "identity",
+        "random",
+        "frequent",
+        "rare",
+        "short",
+        "long",
+        "head",
+        "tail",
+        "head_tail",
+        "stride",
+        "self_information",
+        "adaptive_add",
+        "prior",
+        "warm_start",
+    )
+    texts: Positive | None = Field(200, description="held-out texts used; none takes all")
+    seeds: Positive = Field(5, description="seeds of the stochastic baselines")
+    bootstrap: Positive = Field(2000, ge=100, description="bootstrap draws")
+    adapt_steps: NonNegative = Field(0, description="steps of a judge adapted to each method's own masks; 0 skips it")
+    samples: Positive = Field(8, description="random texts shown in the report")
+
+
+class TrackingConfig(Section):
+    jsonl: Literal[True] = True
+    csv: bool = True
+    tensorboard: bool = True
+    wandb: str | None = Field(None, description="project name; none never imports wandb")
+    mlflow: str | None = Field(None, description="experiment name; none never imports mlflow")
+
+
+class TuneConfig(Section):
+    """One ASHA search; `space` maps dotted keys to `{uniform|loguniform: [low, high]}` or `{choice: [...]}`."""
+
+    space: dict[str, dict[str, list[Any]]] = Field(default_factory=dict)
+    trials: Positive = 4
+    concurrent: Positive = 1
+    grace: Positive = Field(1, description="validations before ASHA may stop a trial")
+    reduction: Annotated[int, Field(ge=2)] = 2
+
+
+class ServeConfig(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    replicas: Positive = 1
+    batch: Positive = Field(16, description="requests compressed together")
+    batch_wait: float = Field(0.002, ge=0, description="seconds a request waits for company")
+    queue: Positive = Field(256, description="requests in flight before 503")
+    max_characters: Positive = Field(1_000_000, description="largest text accepted")
+
+
+class SubmitConfig(Section):
+    exclude: tuple[str, ...] = (".venv", ".git", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
+    max_megabytes: float = Field(100.0, gt=0, description="largest working directory that is uploaded")
+
+
+class RunConfig(Section):
+    """A whole run. `python -m rlcompress config show FILE` prints the merged result."""
+
+    name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
+    runs: str = Field("runs", description="folder that holds run directories")
+    seed: int = 0
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    trust_remote_code: bool = False
+    data: DataConfig = DataConfig()
+    reader: ReaderConfig = ReaderConfig()
+    env: EnvConfig = EnvConfig()
+    reward: RewardConfig = RewardConfig()
+    judges: JudgesConfig = JudgesConfig()
+    policy: PolicyConfig = PolicyConfig()
+    warm_start: WarmStartConfig = WarmStartConfig()
+    learner: LearnerConfig = LearnerConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    tune: TuneConfig = TuneConfig()
+    serve: ServeConfig = ServeConfig()
+    submit: SubmitConfig = SubmitConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        limit, groups = self.learner.micro_batch, self.learner.prompts_per_step
+        if limit is not None and limit > groups:
+            raise ValueError(f"learner.micro_batch ({limit}) must not exceed learner.prompts_per_step ({groups})")
+        return self
