@@ -49,9 +49,10 @@ def rank(units: Units, priorities_N: FloatArray, budget: int) -> Ranking:
     left = budget - int(units.costs_N[units.protected_N].sum())
     if left < 0:
         return Ranking(order_M, kept=0, draws=0, over_budget=True)
-    kept = int(np.searchsorted(np.cumsum(units.costs_N[order_M]), left, side="right"))
-    draws = kept + 1 if kept < len(order_M) else 0
-    return Ranking(order_M, kept=kept, draws=draws, over_budget=False)
+    costs_M = units.costs_N[order_M]
+    kept = int(np.searchsorted(np.cumsum(costs_M), left, side="right"))
+    decided = kept < len(order_M) and int(costs_M.min()) <= left
+    return Ranking(order_M, kept=kept, draws=kept + 1 if decided else 0, over_budget=False)
 
 
 def select(

@@ -12,6 +12,7 @@ from rlcompress.text.units import overlaps, token_units, unit_costs, unit_starts
 from rlcompress.words import Tokenizer, Units
 
 _CACHED_TEXTS = 4096
+_CACHED_CHARACTERS = 8192  # of one text: longer ones are rare, and 4096 of them would fill the memory
 
 
 class Segmenter:
@@ -28,7 +29,9 @@ class Segmenter:
         key = (text, tuple(protect))
         units = self._recent.get(key)
         if units is None:
-            units = self._recent[key] = self._cut(text, (*self.protect, *protect))
+            units = self._cut(text, (*self.protect, *protect))
+            if len(text) <= _CACHED_CHARACTERS:
+                self._recent[key] = units
             if len(self._recent) > _CACHED_TEXTS:
                 self._recent.popitem(last=False)
         return units

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import regex
@@ -11,95 +12,111 @@ from rlcompress.words import BoolArray, IntArray
 
 # Scripts written without spaces: their unit is the grapheme cluster, not the run of letters.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-_LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_\u200c\u200d]--[{_UNSPACED}]]"
+_LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_\u00ad\u200c\u200d\u2060]--[{_UNSPACED}]]"
+_SPACE = r"[\s\x1c-\x1f]"  # exactly the characters for which str.isspace() holds
 _WORD = regex.compile(
     rf"""
     (?:
         {_LETTER}+ (?: (?<=\p{{Nd}})[.,:/](?=\p{{Nd}}){_LETTER}+ | (?<=\p{{L}})['’](?=\p{{L}}){_LETTER}+ )*
-      | ([!-/:-@\[-`{{-~])\1*\p{{M}}*     # a run of one ASCII punctuation mark
+      | ([!-/:-@\[-`{{-~])\1*     # a run of one ASCII punctuation mark
       | \X
     )
-    \s*
+    {_SPACE}*
     """,
     regex.VERBOSE | regex.VERSION1,
 )
-_LEADING_SPACE = regex.compile(r"\s*", regex.VERSION1)
-_SENTENCE_END = regex.compile(r"[.!?。！？…]+['\")\]’”»]*\s*$|\n\s*\n\s*$", regex.VERSION1)
-_ABBREVIATION = regex.compile(r"^(?:[A-Z]|e\.g|i\.e|etc|vs|cf|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|approx)$", regex.VERSION1)
-_PUNCTUATION = regex.compile(r"^[\p{P}\p{S}]+\s*$", regex.VERSION1)
-# Words that open a phrase: determiners, prepositions, conjunctions, auxiliaries.
-_OPENERS = frozenset(
-    "a an the this that these those of in on at by for from to with without into onto over under between through "
-    "during before after as about against and or but nor so if when while where which who whose because although "
-    "than is are was were be been being has have had do does did will would can could may might shall should must".split()
+_LEADING_SPACE = regex.compile(rf"{_SPACE}*", regex.VERSION1)
+_GRAPHEME = regex.compile(r"\X", regex.VERSION1)
+_CLOSERS = r"""['")\]’”»」』）]*+"""
+_SENTENCE_END = regex.compile(
+    rf"""
+      (?<![.!?…]) (?P<mark> [.!?…]++ ) {_CLOSERS} {_SPACE}++
+    | [。！？]++ {_CLOSERS} {_SPACE}*+
+    | \n {_SPACE}* \n {_SPACE}*+      # an empty line: headings and list items need no full stop
+    """,
+    regex.VERBOSE | regex.VERSION1,
 )
+_ABBREVIATION = regex.compile(
+    r"""(?:^|[\s(\["'“‘])(?:(?:\p{L}\.)*\p{L}|etc|vs|cf|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|approx)$""", regex.VERSION1
+)
+_LONGEST_ABBREVIATION = 16
+_MARK = regex.compile(r"[\p{P}\p{S}]", regex.VERSION1)
+_OPENING_MARK = regex.compile(r"[\p{Ps}\p{Pi}]", regex.VERSION1)
+_CLOSING_MARK = regex.compile(r"[\p{Pe}\p{Pf}]", regex.VERSION1)
+_UNSPACED_MARKS = frozenset("。！？，、；：")
+# Words that open a phrase: determiners, prepositions, conjunctions, auxiliaries.
+_OPENING_WORDS = """
+    a an the this that these those of in on at by for from to with without into onto over under between through
+    during before after as about against and or but nor so if when while where which who whose because although
+    than is are was were be been being has have had do does did will would can could may might shall should must
+"""
+_OPENERS = frozenset(_OPENING_WORDS.split())
 
 
 def word_starts(text: str) -> IntArray:
     """Start offsets [N] of the words of `text`.
 
     A word owns its following white space; leading white space belongs to the first word. Numbers stay whole
-    ("1,234.5"), as do contractions ("don't"); a script without spaces gives one unit a grapheme cluster.
+    ("1,234.5"), as do contractions ("don't"); a script without spaces gives one unit a grapheme cluster. No grapheme
+    cluster is ever cut.
     """
+    if not text:
+        return np.zeros(0, np.int64)
     first = _LEADING_SPACE.match(text)
-    position = first.end() if first else 0
-    starts: list[int] = []
-    while position < len(text):
-        starts.append(position)
-        found = _WORD.match(text, position)
-        assert found is not None
-        assert found.end() > position
-        position = found.end()
-    if text:
-        starts = [0, *starts[1:]]
-    return np.asarray(starts, np.int64)
+    assert first is not None
+    starts_N = np.asarray([found.start() for found in _WORD.finditer(text, first.end())] or [0], np.int64)
+    starts_N[0] = 0
+    if text.isascii():
+        return starts_N
+    whole_G = np.fromiter((found.start() for found in _GRAPHEME.finditer(text)), np.int64)
+    return starts_N[np.isin(starts_N, whole_G)]
 
 
-def _merge(text: str, words_N: IntArray, ends_unit: Callable[[str, str], bool]) -> IntArray:
-    """Join words into longer units; `ends_unit(unit so far, next word)` says where one stops."""
+def _phrase_starts(text: str, words_N: IntArray) -> list[int]:
+    """A phrase ends after a mark that closes it, before a word that opens the next, and at an empty line."""
     bounds = [*words_N.tolist(), len(text)]
-    starts: list[int] = []
-    begin = 0
-    for u in range(len(words_N)):
-        following = text[bounds[u + 1] : bounds[u + 2]] if u + 2 < len(bounds) else ""
-        if u + 1 == len(words_N) or ends_unit(text[begin : bounds[u + 1]], following):
-            starts.append(begin)
-            begin = bounds[u + 1]
-    return np.asarray(starts, np.int64)
+    starts = [0]
+    has_content, before = False, ""
+    for start, end in pairwise(bounds):
+        word = text[start:end].strip()
+        closes = _MARK.match(before.strip()) and not _OPENING_MARK.match(before)
+        opens = word.casefold() in _OPENERS or _OPENING_MARK.match(word)
+        # "well-known" hangs together
+        loose = before[-1:].isspace() or (before in _UNSPACED_MARKS and not _CLOSING_MARK.match(word))
+        if has_content and loose and (closes or opens or before.count("\n") > 1):
+            starts.append(start)
+            has_content = False
+        has_content = has_content or not (opens or _MARK.match(word))
+        before = text[start:end]
+    return starts
 
 
-def _sentence_ends(unit: str, following: str) -> bool:
-    if not _SENTENCE_END.search(unit):
-        return False
-    if not unit[-1].isspace() and unit.rstrip()[-1:] in ".!?" and following:
-        return False  # "3.14", "file.py", "?!"
-    words = unit.split()
-    last = words[-1].rstrip(".") if words else ""
-    return not (unit.rstrip().endswith(".") and _ABBREVIATION.match(last))
+def _sentence_starts(text: str, words_N: IntArray) -> list[int]:
+    """A sentence ends at a full stop that is no abbreviation's, at its relatives, and at an empty line."""
+    starts = [0]
+    for found in _SENTENCE_END.finditer(text):
+        before = text[max(0, found.start() - _LONGEST_ABBREVIATION) : found.start()]
+        line_ends = found.group().count("\n") > 1
+        if line_ends or not (found["mark"] == "." and _ABBREVIATION.search(before)):
+            starts.append(found.end())
+    return starts
 
 
-def _phrase_ends(unit: str, following: str) -> bool:
-    if _PUNCTUATION.match(following):
-        return False  # punctuation stays with the phrase that it closes
-    if _PUNCTUATION.match(unit.split()[-1][-1:] if unit.split() else ""):
-        return True
-    opens = following.strip().casefold() in _OPENERS
-    has_content = any(word.casefold().strip(".,;:") not in _OPENERS for word in unit.split())
-    return opens and has_content
-
-
-_GRANULARITIES: dict[str, Callable[[str, str], bool] | None] = {
+_GRANULARITIES: dict[str, Callable[[str, IntArray], list[int]] | None] = {
     "word": None,
-    "phrase": _phrase_ends,
-    "sentence": _sentence_ends,
+    "phrase": _phrase_starts,
+    "sentence": _sentence_starts,
 }
 
 
 def unit_starts(text: str, granularity: str = "word") -> IntArray:
-    """Start offsets [N] of the units of `text`; unit u ends where unit u + 1 starts."""
+    """Start offsets [N] of the units of `text`; unit u ends where unit u + 1 starts.
+
+    Units of every granularity are whole words, so a phrase or a sentence starts where a word does.
+    """
     words_N = word_starts(text)
-    ends_unit = _GRANULARITIES[granularity]
-    return words_N if ends_unit is None else _merge(text, words_N, ends_unit)
+    starts_of = _GRANULARITIES[granularity]
+    return words_N if starts_of is None else words_N[np.isin(words_N, starts_of(text, words_N))]
 
 
 def token_units(text: str, starts_N: IntArray, spans_T2: IntArray) -> IntArray:
