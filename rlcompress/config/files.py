@@ -1,0 +1,168 @@
+"""Reads configurations: default < base file (`inherits:`) < file < `--set`, all checked against the schema.
+
+One rule merges all levels, the defaults among them: mappings merge key by key, anything else replaces. A reward term
+of the defaults is therefore turned off with a weight of 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rlcompress.config import keys
+from rlcompress.config.dialect import read_yaml, write_yaml
+from rlcompress.config.schema import RunConfig
+from rlcompress.config.secrets import is_secret_name, redacted
+from rlcompress.errors import UserError
+
+Layer = tuple[str, dict[str, Any]]  # where it comes from (for messages), what it says
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
+    """Merge defaults, a file with what it inherits from, and `key=value` overrides into one checked configuration.
+
+    Args:
+        path: a YAML or JSON file; none takes the defaults.
+        overrides: e.g. `["learner.lr=1e-4", "evaluate.rates=[0.5,0.33]"]`; values are read as YAML.
+
+    Raises:
+        UserError: an unknown key, a wrong value, a secret, an unreadable file. Names key and file, one line a fault.
+    """
+    layers = _read_with_bases(Path(path), ()) if path is not None else []
+    layers += [_read_override(override) for override in overrides]
+    for layer in layers:
+        _refuse_secrets(layer)
+        _refuse_unknown(layer)
+    merged = RunConfig().model_dump(mode="json")
+    for _, values in layers:
+        merged = merge(merged, values)
+    try:
+        # Strict, and through JSON: "5" is no number there, while a list may still become a tuple.
+        return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)
+    except ValidationError as error:
+        raise UserError("\n".join(_faults(error, layers))) from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A new mapping: nested mappings merge, all other values of `over` replace those of `base`."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def dump_yaml(config: RunConfig) -> str:
+    """The whole configuration as YAML that `load_config` reads back; strings that look like secrets are hidden."""
+    return write_yaml(redacted(config.model_dump(mode="json")))
+
+
+def _read_with_bases(path: Path, children: tuple[Path, ...]) -> list[Layer]:
+    path = path.resolve() if children else path
+    if path.resolve() in children:
+        chain = " -> ".join(str(child) for child in (*children, path.resolve()))
+        raise UserError(f"inherits goes in a circle: {chain}")
+    values = _read_file(path, children)
+    parent = values.pop("inherits", None)
+    if parent is None:
+        return [(str(path), values)]
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: inherits names one file, e.g. `inherits: base.yaml`; got {parent!r}")
+    return [*_read_with_bases(path.parent / parent, (*children, path.resolve())), (str(path), values)]
+
+
+def _read_file(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        named = f" (inherited by {children[-1]})" if children else ""
+        raise UserError(f"cannot read the configuration {path}{named}: {reason}") from None
+    values = _parse_json(path, text) if path.suffix == ".json" else read_yaml(str(path), text)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a configuration is a mapping of keys to values, this is a {type(values).__name__}")
+    return values
+
+
+def _parse_json(path: Path, text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen = dict(pairs)
+        if len(seen) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(f"{path}: the key {twice} stands twice")
+        return seen
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
+
+
+def _read_override(override: str) -> Layer:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted:
+        raise UserError(f"--set takes key=value, e.g. learner.lr=1e-4; got {override!r}")
+    value: Any = read_yaml(f"--set {dotted}", text)
+    for name in reversed(keys.split_key(RunConfig, dotted.strip())):
+        value = {name: value}
+    return "--set", value
+
+
+def _refuse_secrets(layer: Layer) -> None:
+    where, values = layer
+    for path in _paths(values, ()):
+        if is_secret_name(path[-1]):
+            raise UserError(f"{where}: {'.'.join(path)} looks like a secret: remove it and use the environment")
+
+
+def _paths(values: Mapping[str, Any], prefix: keys.Path) -> Iterable[keys.Path]:
+    for name, value in values.items():
+        yield (*prefix, str(name))
+        if isinstance(value, Mapping):
+            yield from _paths(value, (*prefix, str(name)))
+
+
+def _refuse_unknown(layer: Layer) -> None:
+    where, values = layer
+    faults = []
+    for path in keys.unknown(RunConfig, values):
+        near = keys.nearest(RunConfig, path)
+        mend = f"did you mean {near}?" if near else "`rlcompress config show` lists all keys"
+        faults.append(f"{where}: unknown key {'.'.join(path)}: {mend}")
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def _faults(error: ValidationError, layers: Sequence[Layer]) -> Iterable[str]:
+    for fault in error.errors(include_url=False):
+        path = tuple(str(part) for part in fault["loc"])
+        where = _origin(layers, path)
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "value_error":  # a rule across several keys: its message names them
+            yield f"{where}: {message}"
+        else:
+            value = redacted(fault["input"])
+            yield f"{where}: {'.'.join(path)} is {value!r}: {message[0].lower()}{message[1:]}"
+
+
+def _origin(layers: Sequence[Layer], path: keys.Path) -> str:
+    """The last layer that says something about the key or, for a rule across keys, about one of its section."""
+    for where, values in reversed(layers):
+        here: Any = values
+        for name in path:
+            if not isinstance(here, Mapping) or name not in here:
+                break
+            here = here[name]
+        else:
+            return where
+        if not isinstance(here, Mapping) and here is not values:
+            return where  # inside a list or a replaced section
+    return "configuration"
