@@ -23,11 +23,14 @@ def _look_up(keys_K: IntArray, counts_K: IntArray, wanted_Q: IntArray) -> IntArr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Level:
-    """Counts of one order: how often an event followed its context, and how many kinds of event did."""
+class Level:
+    """Counts of one order: how often a token followed its context, and how many kinds of token did.
+
+    A context is any number ≥ 0; the event (context, token) has the number context * base + token.
+    """
 
     base: int
-    events_K: IntArray  # context * base + token, sorted
+    events_K: IntArray  # sorted
     counts_K: IntArray
     contexts_C: IntArray  # sorted
     totals_C: IntArray
@@ -35,7 +38,8 @@ class _Level:
     discount: float
 
     @classmethod
-    def of(cls, events: IntArray, counts: IntArray, base: int) -> _Level:
+    def of(cls, events: IntArray, counts: IntArray, base: int) -> Level:
+        """From distinct sorted events and how often each was seen."""
         contexts_C, first_C = np.unique(events // base, return_index=True)
         ones, twos = int((counts == 1).sum()), int((counts == 2).sum())
         return cls(
@@ -64,7 +68,7 @@ class NgramModel:
 
     def __init__(self) -> None:
         self._size = 0  # ids 0 .. size - 1 were seen, `size` stands for all others, `size + 1` for the start
-        self._levels: list[_Level] = []
+        self._levels: list[Level] = []
 
     @property
     def fitted(self) -> bool:
@@ -83,9 +87,9 @@ class NgramModel:
         bigrams, kinds_before_bigram = np.unique(trigrams % (base * base), return_counts=True)
         unigrams, kinds_before = np.unique(bigrams % base, return_counts=True)
         self._levels = [
-            _Level.of(unigrams, kinds_before, base),
-            _Level.of(bigrams, kinds_before_bigram, base),
-            _Level.of(trigrams, counts, base),
+            Level.of(unigrams, kinds_before, base),
+            Level.of(bigrams, kinds_before_bigram, base),
+            Level.of(trigrams, counts, base),
         ]
 
     def bits(self, ids_T: IntArray) -> FloatArray:
