@@ -68,15 +68,15 @@ class Reward:
         return self._importance(units)
 
     def score(self, item: RewardInput) -> RewardBreakdown:
+        gates = self._gates(item)
         verdict, empty = item.judgement, item.empty_judgement
         judged = verdict.status is Status.OK and empty.status is Status.OK and verdict.version == empty.version
         if not judged:
-            return RewardBreakdown(math.nan, status=Status.JUDGE_FAILED)
+            return RewardBreakdown(math.nan, gates=gates, status=Status.JUDGE_FAILED)
         values = {name: float(term.function(item)) for name, term in self.terms.items()}
         if not all(map(math.isfinite, values.values())):
-            return RewardBreakdown(math.nan, values, status=Status.REWARD_FAILED)
+            return RewardBreakdown(math.nan, values, gates, Status.REWARD_FAILED)
         values = {name: min(max(x, self.terms[name].low), self.terms[name].high) for name, x in values.items()}
-        gates = self._gates(item)
         total = sum(self._gain(name, x) for name, x in values.items()) if all(gates.values()) else 0.0
         return RewardBreakdown(total, values, gates, item.compression.status)
 
@@ -85,7 +85,7 @@ class Reward:
         if self.config.gates.floor > 0:
             gates["floor"] = floor_open(item.compression, self.config.gates.floor)
         if self.config.gates.leak:
-            gates["leak"] = leak_open(item.compression)
+            gates["leak"] = leak_open(item.compression, item.written)
         return gates
 
 

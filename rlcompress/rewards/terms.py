@@ -16,13 +16,22 @@ from rlcompress.words import Compression, Example, FloatArray, Judgement
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RewardInput:
-    """All that a reward may look at. `empty_judgement` is D(∅): the same judge version on nothing kept."""
+    """All that a reward may look at.
+
+    `empty_judgement` is D(∅): the same judge version on nothing kept. `written` is an output that was not made by
+    dropping units; None for masks, whose text is `compression.text`.
+    """
 
     example: Example
     compression: Compression
     judgement: Judgement
     empty_judgement: Judgement
     importance_N: FloatArray | None = None
+    written: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.compression.text if self.written is None else self.written
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +62,11 @@ def _bits(item: RewardInput, judgement: Judgement) -> float:
 
 
 def answer_kept(item: RewardInput) -> float:
-    """Share of the answer's distinct bare words that survive in the kept text; 1 for an answer without words."""
+    """Share of the answer's distinct bare words that survive in the output; 1 for an answer without words."""
     answer = set(bare_words(item.example.answer or ""))
     if not answer:
         return 1.0
-    return len(answer & set(bare_words(item.compression.text))) / len(answer)
+    return len(answer & set(bare_words(item.text))) / len(answer)
 
 
 def rate(item: RewardInput) -> float:

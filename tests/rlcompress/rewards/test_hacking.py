@@ -120,3 +120,17 @@ def test_the_answer_term_grows_word_by_word():
     reward = Reward(RewardConfig(terms={"answer_kept": 1.0}))
     paid = [pay(reward, np.arange(N) < k, example) for k in range(7)]
     assert paid == [0.0, 0.0, 0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_writing_the_answer_instead_of_keeping_the_text_pays_nothing():
+    """The best verdict of all does not help an output with a word that the source does not have."""
+    reward = Reward(RewardConfig(terms={"answer_kept": 1.0, "distortion": 1.0}))
+    example = Example("a#2", TEXT, question="In which country?", answer="Scandinavia")
+    compression = Compression(cut(), np.zeros(N, np.bool_), 0.5)
+    perfect, nothing = Judgement(0.0, version="v"), Judgement(20.0, version="v")
+    cheat = reward.score(RewardInput(example, compression, perfect, nothing, written="Scandinavia"))
+    assert cheat.terms == {"answer_kept": 1.0, "distortion": 1.0}
+    assert cheat.gates == {"leak": False}
+    assert cheat.total == 0.0
+    assert reward.score(RewardInput(example, compression, perfect, nothing, written="Oslo, Norway")).total > 0.0
+    assert pay(reward, HONEST_N) > 0.0
