@@ -1,0 +1,1 @@
+"""From any source of text to prepared splits: corpus, readers, passages, duplicates, prepare, dataset."""

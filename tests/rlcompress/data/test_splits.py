@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rlcompress.config.schema import SplitConfig
+from rlcompress.data.splits import apportion
+
+
+@given(st.integers(0, 500), st.integers(0, 20), st.integers(0, 20))
+def test_parts_sum_to_the_whole_and_stay_near_their_share(total: int, a: int, b: int) -> None:
+    shares = SplitConfig(train=(40 - a - b) / 40, validation=a / 40, test=b / 40)
+    counts = apportion(total, shares)
+    assert sum(counts.values()) == total
+    for split, count in counts.items():
+        share = getattr(shares, split)
+        assert abs(count - total * share) <= 2
+        assert (count > 0) <= (share > 0)
+        assert count > 0 or share == 0 or total < 3
+
+
+def test_known_values() -> None:
+    assert apportion(10, SplitConfig()) == {"train": 8, "validation": 1, "test": 1}
+    assert apportion(3, SplitConfig()) == {"train": 1, "validation": 1, "test": 1}
