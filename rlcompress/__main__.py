@@ -1,0 +1,271 @@
+"""The command line: `python -m rlcompress COMMAND`, or `rlcompress COMMAND`.
+
+The only file here that imports upward, and late: a command is parsed first, and imports only what it needs. In an
+installed wheel, without the checkout, `compress`, `report`, `config`, `status` and `doctor` work.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+from argparse import Namespace as Arguments
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlcompress.errors import UserError
+from rlcompress.options import parser
+
+if TYPE_CHECKING:
+    from rlcompress.config.schema import RunConfig
+
+FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
+Handler = Callable[[Arguments], int | None]  # an exit status, None for 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 1 for a failure, 2 for a user's mistake, 130 for Ctrl-C."""
+    arguments = parser().parse_args(argv)
+    arguments.command_line = ["rlcompress", *(sys.argv[1:] if argv is None else argv)]
+    try:
+        _start_logging(arguments)
+        return HANDLERS[arguments.handler](arguments) or 0
+    except UserError as error:
+        return _fail(f"error: {error}", 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except Exception as error:
+        first = str(error).partition("\n")[0]
+        return _fail(f"failed: {type(error).__name__}: {first} (use --debug for the traceback)", 1)
+
+
+def _fail(message: str, status: int) -> int:
+    logging.getLogger("rlcompress").debug("the command failed", exc_info=True)  # shown by --debug, kept by --log-file
+    print(message, file=sys.stderr)
+    return status
+
+
+def _start_logging(arguments: Arguments) -> None:
+    """Messages of this project go to the console from --log-level on, and all of them to --log-file."""
+    console: logging.Handler = logging.StreamHandler()
+    console.setLevel("DEBUG" if "debug" in arguments else getattr(arguments, "log_level", "info").upper())
+    handlers = [console]
+    if log_file := getattr(arguments, "log_file", None):
+        try:
+            handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"--log-file {log_file} cannot be written: {error.strerror}") from None
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level="WARNING", format=form, handlers=handlers, force=True)
+    for floor in FLOORS:
+        logging.getLogger(floor).setLevel("DEBUG" if log_file else console.level)  # libraries stay at warnings
+
+
+def _doctor(arguments: Arguments) -> int:
+    from rlcompress import doctor
+
+    findings = doctor.examine()
+    print(doctor.table(findings))
+    return 0 if doctor.healthy(findings) else 1
+
+
+def _config_show(arguments: Arguments) -> None:
+    from rlcompress.config.files import dump_yaml
+
+    print(dump_yaml(_config(arguments)), end="")
+
+
+def _config_check(arguments: Arguments) -> int:
+    from rlcompress.config.files import load_config
+
+    status = 0
+    for file in arguments.files:
+        try:
+            load_config(file)
+            print(f"ok {file}")
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+def _config_create(arguments: Arguments) -> None:
+    from rlcompress.config.show import commented_yaml
+
+    output = Path(arguments.output)
+    if output.exists() and not arguments.overwrite:
+        raise UserError(f"{output} exists: choose another --output or give --overwrite")
+    text = commented_yaml(_config(arguments))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    print(output)
+
+
+def _data(arguments: Arguments) -> None:
+    from rlcompress.data.prepare import prepare
+
+    config = _config(arguments)
+    folder = Path(arguments.out or Path(config.runs) / "data" / config.name)
+    prepare(config, folder)
+    print(folder)
+
+
+def _sft(arguments: Arguments) -> None:
+    cluster = _upstairs("cluster", arguments)
+    print(cluster.sft(_config(arguments), command=arguments.command_line, overwrite=arguments.overwrite).path)
+
+
+def _train(arguments: Arguments) -> None:
+    config = _train_config(arguments)
+    if arguments.dry_run:
+        print(_plan(config))
+        return
+    cluster = _upstairs("cluster", arguments)
+    run = cluster.train(config, command=arguments.command_line, resume=arguments.resume, overwrite=arguments.overwrite)
+    print(run.path)
+
+
+def _train_config(arguments: Arguments) -> RunConfig:
+    if arguments.resume is None:
+        return _config(arguments)
+    if arguments.config is not None:
+        raise UserError("--resume takes the configuration of its run: give no CONFIG, change keys with --set")
+    from rlcompress.config.files import load_config
+    from rlcompress.runs import RunDirectory
+
+    return load_config(RunDirectory.open(arguments.resume).path / "config.yaml", arguments.set)
+
+
+def _plan(config: RunConfig) -> str:
+    from rlcompress.config.files import dump_yaml
+    from rlcompress.config.show import derived
+
+    sizes = "\n".join(f"#   {name}: {size}" for name, size in derived(config).items())
+    try:
+        placed = str(importlib.import_module("cluster.placement").describe(config))
+    except ImportError:
+        placed = "not known here: needs the checkout and Ray"
+    resources = "\n".join(f"#   {line}" for line in placed.splitlines())
+    return f"{dump_yaml(config)}\n# derived sizes\n{sizes}\n\n# resource plan\n{resources}"
+
+
+def _status(arguments: Arguments) -> None:
+    from rlcompress.runs import RunDirectory, index
+
+    if arguments.run_path is not None:
+        print(RunDirectory.open(arguments.run_path).summary())
+        return
+    runs = index(arguments.runs)
+    if not runs:
+        print(f"no runs in {arguments.runs}")
+    for line in runs:
+        path = Path(arguments.runs) / line["name"]
+        state = RunDirectory.open(path).state()["state"] if (path / "config.yaml").is_file() else "gone"
+        print(f"{line['created']}  {state:<9} {path}")
+
+
+def _evaluate(arguments: Arguments) -> None:
+    cluster = _upstairs("cluster", arguments)
+    written = cluster.evaluate(
+        arguments.target,
+        data=arguments.data,
+        rates=arguments.rates,
+        seeds=arguments.seeds,
+        judge=arguments.judge,
+        out=arguments.out,
+        methods=arguments.methods,
+        skip_trained=arguments.skip_trained,
+    )
+    print(written)
+
+
+def _baselines(arguments: Arguments) -> None:
+    cluster = _upstairs("cluster", arguments)
+    config = _config(arguments)
+    print(cluster.baselines(config, arguments.data, arguments.rates, arguments.methods, arguments.seeds, arguments.out))
+
+
+def _report(arguments: Arguments) -> None:
+    from rlcompress.report import write_report
+
+    print(write_report([Path(path) for path in arguments.paths], plots=arguments.plots and Path(arguments.plots)))
+
+
+def _compress(arguments: Arguments) -> None:
+    from rlcompress.compressor import Compressor
+
+    from rlcompress.runs import find_artifact
+
+    compressor = Compressor.from_pretrained(find_artifact(arguments.target))
+    text = sys.stdin.buffer.read().decode("utf-8")  # bytes: a text stream would change line ends
+    budget: dict[str, Any] = {"rate": arguments.rate}
+    if arguments.target_tokens is not None:
+        budget = {"target_tokens": arguments.target_tokens}
+    result = compressor.compress(text, question=arguments.question, protect=arguments.protect, **budget)
+    shown = json.dumps(result.to_dict(), ensure_ascii=False) + "\n" if arguments.json else result.text
+    sys.stdout.buffer.write(shown.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _tune(arguments: Arguments) -> None:
+    print(_upstairs("cluster", arguments).tune(_config(arguments), out=arguments.out))
+
+
+def _serve(arguments: Arguments) -> None:
+    from rlcompress.runs import find_artifact
+
+    app = _upstairs("serve.app", arguments)
+    settings = _config(arguments).serve
+    named = {"host": arguments.host, "port": arguments.port}
+    settings = settings.model_copy(update={key: value for key, value in named.items() if value is not None})
+    app.run(find_artifact(arguments.target), host=settings.host, port=settings.port, settings=settings)
+
+
+def _submit(arguments: Arguments) -> None:
+    cluster = _upstairs("cluster", arguments)
+    _config(arguments)  # a mistake shows here and not on the cluster
+    print(cluster.submit(arguments.config, arguments.set, arguments.address))
+
+
+def _config(arguments: Arguments) -> RunConfig:
+    from rlcompress.config.files import load_config
+
+    return load_config(arguments.config, arguments.set)
+
+
+def _upstairs(module: str, arguments: Arguments) -> Any:
+    """Import a module of a higher floor, or say what an installation without it needs."""
+    from rlcompress.doctor import floor_present
+
+    if not floor_present(module.partition(".")[0]):
+        raise UserError(f"{arguments.command} needs the checkout: pip install -e .")
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("ray", "gymnasium"):
+            raise
+        raise UserError(f"{arguments.command} needs {error.name}, which is not installed: pip install -e .") from None
+
+
+HANDLERS: dict[str, Handler] = {
+    "doctor": _doctor,
+    "config show": _config_show,
+    "config check": _config_check,
+    "config create": _config_create,
+    "data": _data,
+    "sft": _sft,
+    "train": _train,
+    "status": _status,
+    "evaluate": _evaluate,
+    "baselines": _baselines,
+    "report": _report,
+    "compress": _compress,
+    "tune": _tune,
+    "serve": _serve,
+    "submit": _submit,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""What the command line understands: commands and their options, parsed without importing anything heavy."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+DESCRIPTION = "Trains prompt compressors, proves them and serves them."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `handler` of its result is the command's name, e.g. "config show"."""
+    everywhere = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    everywhere.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    everywhere.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="default: info")
+    everywhere.add_argument("--log-file", metavar="FILE", help="write all log messages there, debug ones too")
+    whole = argparse.ArgumentParser("rlcompress", description=DESCRIPTION, parents=[everywhere])
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str, parent: Any = commands) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = parent.add_parser(
+            name.rpartition(" ")[2], help=text, description=text, parents=[everywhere]
+        )
+        made.set_defaults(handler=name)
+        return made
+
+    command("doctor", "say what this installation and machine can do")
+
+    config = commands.add_parser("config", help="show, check or create configurations")
+    actions = config.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_config(command("config show", "print the merged configuration", actions))
+    check = command("config check", "check configuration files", actions)
+    check.add_argument("files", nargs="+", metavar="FILE")
+    create = command("config create", "write a complete, commented configuration", actions)
+    _add_config(create)
+    create.add_argument("--output", required=True, metavar="FILE")
+    _add_overwrite(create)
+
+    data = command("data", "prepare the splits of a data set")
+    _add_config(data)
+    data.add_argument("--out", metavar="FOLDER", help="default: runs/data/NAME")
+
+    sft = command("sft", "fine-tune the policy on examples before reinforcement learning")
+    _add_config(sft)
+    _add_overwrite(sft)
+
+    train = command("train", "train, evaluate and report one run")
+    _add_config(train)
+    _add_overwrite(train)
+    train.add_argument("--resume", metavar="RUN", help="go on from the newest whole checkpoint of a run")
+    train.add_argument("--dry-run", action="store_true", help="print configuration, sizes and resource plan only")
+
+    status = command("status", "print the state and the last metrics of a run, or list all runs")
+    status.add_argument("run_path", nargs="?", metavar="RUN")
+    status.add_argument("--runs", default="runs", metavar="FOLDER", help="where runs lie (default: runs)")
+
+    evaluate = command("evaluate", "compare a run or artifact with the baselines on held-out text")
+    evaluate.add_argument("target", metavar="RUN_OR_ARTIFACT")
+    evaluate.add_argument("--judge", metavar="MODEL", help="default: the run's judges/heldout")
+    evaluate.add_argument("--skip-trained", action="store_true", help="drop and count rows that were trained on")
+    _add_evaluation(evaluate)
+
+    baselines = command("baselines", "evaluate the baselines without a trained model")
+    _add_config(baselines)
+    _add_evaluation(baselines)
+
+    report = command("report", "write report.html and plots from saved results")
+    report.add_argument("paths", nargs="+", metavar="RUN")
+    report.add_argument("--plots", metavar="DIR", help="also write every plot as PNG and PDF there")
+
+    compress = command("compress", "compress the text on standard input")
+    compress.add_argument("target", metavar="RUN_OR_ARTIFACT")
+    budget = compress.add_mutually_exclusive_group()
+    budget.add_argument("--rate", type=float, default=0.5, help="kept fraction of reader tokens (default: 0.5)")
+    budget.add_argument("--target-tokens", type=int, metavar="N", help="kept reader tokens")
+    compress.add_argument("--question", metavar="TEXT", help="what the reader will be asked")
+    compress.add_argument("--protect", nargs="+", default=[], metavar="PATTERN", help="names or regular expressions")
+    compress.add_argument("--json", action="store_true", help="print tokens, spans and status with the text")
+
+    tune = command("tune", "search hyper-parameters")
+    _add_config(tune)
+    tune.add_argument("--out", metavar="DIR")
+
+    serve = command("serve", "answer requests with an artifact")
+    serve.add_argument("target", metavar="RUN_OR_ARTIFACT")
+    serve.add_argument("--host", help="default: serve.host")
+    serve.add_argument("--port", type=int, help="default: serve.port")
+    _add_config(serve, "--config")
+
+    submit = command("submit", "run a training on a Ray cluster")
+    _add_config(submit)
+    submit.add_argument("--address", metavar="URL", help="the cluster's dashboard, default: RAY_API_SERVER_ADDRESS")
+    return whole
+
+
+def _add_config(parser: argparse.ArgumentParser, name: str = "config") -> None:
+    if name == "config":
+        parser.add_argument(name, nargs="?", metavar="CONFIG", help="a YAML or JSON file; none takes the defaults")
+    else:
+        parser.add_argument(name, metavar="CONFIG", help="a YAML or JSON file")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="e.g. learner.lr=1e-4 seed=1"
+    )
+
+
+def _add_overwrite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="delete what is there first")
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", metavar="FILE", help="JSONL, Parquet or text; default: the test split")
+    parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="default: evaluate.rates")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: evaluate.methods")
+    parser.add_argument("--seeds", type=int, metavar="N", help="default: evaluate.seeds")
+    parser.add_argument("--out", metavar="DIR")

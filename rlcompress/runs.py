@@ -1,0 +1,197 @@
+"""The run directory: one folder that holds everything about a run and is never overwritten in silence.
+
+runs/index.jsonl                one line a run
+runs/NAME/config.yaml           the merged configuration
+          environment.json      versions, hardware, git, data hash, command, date; one entry a start
+          state.json            running, finished or failed, and why
+          metrics.jsonl         one line a step (metrics.csv and tensorboard/ beside it)
+          checkpoints/          iteration-000050/, best, last
+          judges/               reward/, heldout/
+          artifact/             what is served
+          report.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import platform
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rlcompress import hardware
+from rlcompress.config.files import dump_yaml, load_config
+from rlcompress.config.schema import RunConfig
+from rlcompress.config.secrets import redact
+from rlcompress.doctor import CHECKOUT, LIBRARY, OPTIONAL, version
+from rlcompress.errors import UserError
+from rlcompress.publish import latest_stable, write_atomically
+
+State = Literal["created", "running", "finished", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """A run on disk, e.g. `RunDirectory.create(config)` or `RunDirectory.open("runs/quickstart")`."""
+
+    path: Path
+    config: RunConfig
+
+    @classmethod
+    def create(cls, config: RunConfig, *, overwrite: bool = False) -> RunDirectory:
+        """Make `config.runs/config.name`, write its configuration and enter it in the index.
+
+        Raises:
+            UserError: the folder holds something and `overwrite` is not given, or it holds something else than a run.
+        """
+        path = Path(config.runs) / config.name
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if not overwrite:
+                raise UserError(f"{path} is not empty: choose another name=..., --resume {path}, or give --overwrite")
+            if not (path / "config.yaml").is_file():
+                raise UserError(f"{path} holds no run (no config.yaml) and is left alone: choose another name=...")
+            shutil.rmtree(path)
+        for folder in (path / "checkpoints", path / "judges"):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / "config.yaml", dump_yaml(config))
+        run = cls(path, config)
+        run.mark("created")
+        with (path.parent / "index.jsonl").open("a", encoding="utf-8") as index:
+            index.write(json.dumps({"name": config.name, "created": _now(), "seed": config.seed}) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunDirectory:
+        """An existing run; a UserError when there is none."""
+        path = Path(path)
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"no run in {path}: it has no config.yaml")
+        return cls(path, load_config(path / "config.yaml"))
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def judges(self) -> Path:
+        return self.path / "judges"
+
+    @property
+    def heldout_judge(self) -> Path:
+        return self.judges / "heldout"
+
+    @property
+    def artifact(self) -> Path:
+        return self.path / "artifact"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line; written by `tracking.Tracker`."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def write_environment(self, command: str | Sequence[str], data_hash: str | None = None) -> None:
+        """Record where and how the run was started; a resumed run gets one more entry."""
+        file = self.path / "environment.json"
+        starts = json.loads(file.read_text(encoding="utf-8"))["starts"] if file.is_file() else []
+        text = command if isinstance(command, str) else shlex.join(command)
+        start = {"date": _now(), "command": redact(text), "data_hash": data_hash, **environment()}
+        write_atomically(file, json.dumps({"starts": [*starts, start]}, indent=1) + "\n")
+
+    def mark(self, state: State, why: str = "") -> None:
+        write_atomically(self.path / "state.json", json.dumps({"state": state, "since": _now(), "why": why}) + "\n")
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Marks the run as running, then as finished, or as failed with the exception's name and first line."""
+        self.mark("running")
+        try:
+            yield
+        except BaseException as error:
+            self.mark("failed", redact(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
+            raise
+        self.mark("finished")
+
+    def state(self) -> dict[str, str]:
+        """`{"state", "since", "why"}` as last marked."""
+        loaded: dict[str, str] = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        return loaded
+
+    def last_metrics(self) -> dict[str, Any]:
+        """The last whole line of the metrics; empty when nothing was logged yet."""
+        lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.is_file() else []
+        for line in reversed(lines):
+            with contextlib.suppress(ValueError):  # the writer may be in the middle of the last line
+                loaded: dict[str, Any] = json.loads(line)
+                return loaded
+        return {}
+
+    def summary(self) -> str:
+        """What `rlcompress status RUN` prints."""
+        state, last, latest = self.state(), self.last_metrics(), latest_stable(self.checkpoints)
+        lines = [
+            f"run        {self.path}",
+            f"state      {state['state']} since {state['since']} {state['why']}".rstrip(),
+        ]
+        lines.append(f"step       {last.get('step', 0)} of {self.config.learner.iterations}")
+        lines.append(f"checkpoint {latest.path.name if latest.path else 'none'}")
+        lines += [f"torn       {name}" for name in latest.skipped]
+        lines += [f"  {key:<32} {value}" for key, value in sorted(last.items()) if key not in ("step", "time")]
+        if self.config.tracking.tensorboard:
+            lines.append(f"curves     tensorboard --logdir {self.path / 'tensorboard'}")
+        lines.append("dashboard  http://127.0.0.1:8265 while Ray runs with its dashboard")
+        return "\n".join(lines)
+
+
+def index(runs: str | Path) -> list[dict[str, Any]]:
+    """The lines of `runs/index.jsonl`, oldest first."""
+    file = Path(runs) / "index.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+
+
+def find_artifact(path: str | Path) -> Path:
+    """The artifact folder of a run or of itself; a UserError when there is none."""
+    for folder in (Path(path), Path(path) / "artifact"):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise UserError(f"no artifact in {path}: give a run that has finished, or a folder with manifest.json")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, hardware and commit of this process."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: version(name) for name in ("rlcompress", *LIBRARY, *CHECKOUT, *OPTIONAL)},
+        "hardware": {
+            "cores": hardware.cores(),
+            "memory_gb": round(hardware.memory_bytes() / hardware.GIGABYTE, 1),
+            "gpus": hardware.graphics_cards(),
+        },
+        "git": _git(),
+    }
+
+
+def _git() -> dict[str, Any] | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        return None
+
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+
+    commit, changes = ask("rev-parse", "HEAD"), ask("status", "--porcelain")
+    return {"commit": commit.stdout.strip(), "dirty": bool(changes.stdout.strip())} if commit.returncode == 0 else None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,39 @@
+"""What all tests share: real text, where this machine has some."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from rlcompress.models.tokenizer import TextTokenizer
+
+settings.register_profile("shared machine", deadline=None)  # a busy core is no failure
+settings.load_profile("shared machine")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with real text; tests that need it are skipped visibly without one."""
+    folder = os.environ.get("RLCOMPRESS_TEST_DATA")
+    if not folder:
+        pytest.skip("real text: set RLCOMPRESS_TEST_DATA")
+    assert Path(folder).is_dir(), f"RLCOMPRESS_TEST_DATA={folder} is no folder"
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def bpe() -> TextTokenizer:
+    """A real byte-level BPE, trained here on a little English with CJK and an emoji in it."""
+    from rlcompress.models.tokenizer import train_tokenizer
+
+    texts = [
+        "The assertion is extraordinary: the old man, who was well-known, paid 1,234.50 of it.",
+        "Words that come again and again become one token; others take several.",
+        "日本語のテキスト。👍🏽 naïve café 한국어",
+    ]
+    return train_tokenizer(texts * 3, vocabulary=420)
