@@ -52,7 +52,7 @@ class Manifest(BaseModel):
 
     @property
     def hash(self) -> str:
-        """One hash of the data, for run records; equal for equal content."""
+        """One hash of the data, for run records; equal for equal origins and files."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @classmethod

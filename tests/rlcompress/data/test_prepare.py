@@ -154,6 +154,21 @@ def test_questions_on_one_context_stay_together_and_whole(tmp_path: Path) -> Non
         assert all(row.text in contexts and row.answer in row.text.split() for row in rows)
 
 
+def test_another_question_on_a_nearly_equal_context_leaks_too(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    words = sentence(rng, 18).split()
+    records = [{"context": " ".join([*words[:-1], f"end{n}."]), "question": f"Question {n}?"} for n in range(8)]
+    records += [{"context": sentence(rng, 18), "question": f"Other {n}?"} for n in range(8)]
+    path = tmp_path / "qa.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    splits = {"train": 0.5, "validation": 0.25, "test": 0.25}
+    manifest = prepare(config(path, splits=splits), tmp_path / "out", Words())
+    assert leaks(tmp_path / "out") == []
+    homes = [split for split, found in texts(tmp_path / "out").items() for text in found if text.startswith(words[0])]
+    assert set(homes) == {"train"}
+    assert len(homes) + manifest.dropped["near_duplicate"] == 8
+
+
 def test_the_held_out_row_is_dropped_not_the_training_row(tmp_path: Path) -> None:
     rng = random.Random(2)
     shared = sentence(rng, 10)
