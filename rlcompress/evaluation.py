@@ -1,0 +1,283 @@
+"""The one evaluation path: every method's priorities go through the same `select` and the same judge.
+
+`evaluate` only measures. What is measured of each (method, rate, seed, item) is kept, and `summary` turns it into
+figures, so that every interval can be computed again from the stored items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rlcompress.baselines import Method
+from rlcompress.data.dataset import row_hash
+from rlcompress.data.manifest import file_sha256
+from rlcompress.errors import JudgeUnavailable, UserError
+from rlcompress.metrics import METRICS, QUANTITIES, compression_quantities, judgement_quantities
+from rlcompress.selection import select
+from rlcompress.text.segment import Segmenter
+from rlcompress.words import Compression, Example, FloatArray, Judge, Judgement, JudgeRequest, Status
+
+ADAPTED = "distortion_bits_adapted"
+SHARED_METRICS = ("distortion_bits", "token_accuracy", "achieved_rate", "answer_retention", "answer_span")
+REFERENCE = "rl"
+
+Adapt = Callable[[str, list[JudgeRequest]], Judge]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How figures are made of measurements; stored beside them."""
+
+    rates: tuple[float, ...]
+    seeds: int = 5
+    bootstrap: int = 2000
+    seed: int = 0
+    metrics: tuple[str, ...] = SHARED_METRICS
+    reference: str = REFERENCE
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One method at one rate: quantities [S, I] of S seeds (1 if deterministic) and I items."""
+
+    method: str
+    rate: float
+    stochastic: bool
+    statuses: list[list[Status]]
+    quantities: dict[str, FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One compressed text: what was kept of item number `item`, as character spans of its original."""
+
+    item: int
+    method: str
+    rate: float
+    seed: int
+    text: str
+    spans: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """Everything that one evaluation measured."""
+
+    settings: Settings
+    data: dict[str, object]
+    judge: str
+    examples: list[Example]
+    cells: list[Cell]
+    outputs: list[Output] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+
+
+def refuse_trained(examples: Sequence[Example], trained_hashes: Collection[str], skip: bool = False) -> list[Example]:
+    """The examples that were not trained on; with `skip` the others are dropped, without it they are an error.
+
+    Raises:
+        UserError: rows were trained on and `skip` is off, or nothing is left.
+    """
+    trained = frozenset(trained_hashes)
+    fresh = [example for example in examples if row_hash(example) not in trained]
+    seen = len(examples) - len(fresh)
+    if seen and not skip:
+        ids = [example.id for example in examples if row_hash(example) in trained][:5]
+        more = ", ..." if seen > len(ids) else ""
+        raise UserError(
+            f"{seen} of {len(examples)} rows were trained on (ids {', '.join(ids)}{more}): "
+            "evaluate other rows, or drop these with --skip-trained"
+        )
+    if seen:
+        log.warning("dropped %d of %d rows that were trained on", seen, len(examples))
+    if examples and not fresh:
+        raise UserError(f"all {len(examples)} rows were trained on: evaluate other rows")
+    return fresh
+
+
+def evaluate(
+    examples: Sequence[Example],
+    segmenter: Segmenter,
+    methods: Sequence[Method],
+    rates: Sequence[float],
+    judge: Judge,
+    *,
+    seeds: int = 5,
+    bootstrap: int = 2000,
+    seed: int = 0,
+    metrics: Sequence[str] = SHARED_METRICS,
+    reference: str = REFERENCE,
+    adapt: Adapt | None = None,
+    adapt_examples: Sequence[Example] = (),
+    path: Path | None = None,
+    skipped: int = 0,
+    batch: int = 256,
+) -> Evaluation:
+    """Measure every method at every rate on the same items.
+
+    Args:
+        examples: held-out rows; see `refuse_trained`.
+        segmenter: the policy's own units, shared by all methods.
+        methods: the evaluated artifact is the one named `reference`; it must be able to run.
+        rates: kept fractions of reader tokens.
+        judge: the shared held-out judge.
+        seeds: runs of each stochastic method.
+        bootstrap: draws of the intervals.
+        seed: first seed of the stochastic methods and seed of the bootstrap.
+        metrics: names of `METRICS`; those of answers are left out where no row has one.
+        reference: the method that all others are compared with.
+        adapt: trains a judge on a method's own masks of `adapt_examples` (training texts) and adds the metric
+            `distortion_bits_adapted`.
+        adapt_examples: texts that the judges adapt on.
+        path: the file that the rows came from, for the record.
+        skipped: trained rows that were dropped, for the record.
+        batch: requests in one call of the judge.
+
+    Raises:
+        UserError: no rows, an unknown metric, or the reference method cannot run. Any other method that cannot run is
+            listed in `unavailable`.
+    """
+    settings = Settings(tuple(rates), seeds, bootstrap, seed, _metrics(metrics, examples, adapt), reference)
+    if not examples:
+        raise UserError("there are no rows to evaluate: give a file with at least one text")
+    names = [method.name for method in methods]
+    assert len(set(names)) == len(names), f"methods must have different names, got {names}"
+    result = Evaluation(settings, _describe(examples, path, skipped), judge.version, list(examples), [])
+    bench = _Bench(list(examples), segmenter, judge, batch)
+    tuning = _Bench(list(adapt_examples), segmenter, judge, batch)
+    for method in methods:
+        try:
+            compressed = {rate: bench.compress(method, rate, _seeds(method, settings)) for rate in rates}
+            adapted = _adapted_judge(method, tuning, settings, adapt)
+        except UserError as why:
+            if method.name == reference:
+                raise
+            log.warning("method %s is unavailable: %s", method.name, why)
+            result.unavailable[method.name] = str(why)
+            continue
+        for rate, compressions_SI in compressed.items():
+            result.cells.append(bench.measure(method, rate, compressions_SI, adapted))
+            result.outputs.extend(_outputs(method, rate, compressions_SI, settings))
+        log.info("measured %s", method.name)
+    return result
+
+
+def _metrics(metrics: Sequence[str], examples: Sequence[Example], adapt: Adapt | None) -> tuple[str, ...]:
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+    answered = any(example.answer for example in examples)
+    chosen = [name for name in metrics if answered or not METRICS[name].needs_answer]
+    if adapt is not None and ADAPTED not in chosen:
+        chosen.append(ADAPTED)
+    return tuple(chosen)
+
+
+def _describe(examples: Sequence[Example], path: Path | None, skipped: int) -> dict[str, object]:
+    """Names the data: its hash is that of the file, or of the rows where they came from no file."""
+    rows = "\n".join(json.dumps(asdict(example), sort_keys=True) for example in examples)
+    return {
+        "path": str(path) if path else None,
+        "sha256": file_sha256(path) if path else hashlib.sha256(rows.encode()).hexdigest(),
+        "rows": len(examples),
+        "skipped_trained": skipped,
+    }
+
+
+def _seeds(method: Method, settings: Settings) -> list[int]:
+    return [settings.seed + s for s in range(settings.seeds if method.stochastic else 1)]
+
+
+def _adapted_judge(method: Method, tuning: _Bench, settings: Settings, adapt: Adapt | None) -> Judge | None:
+    """A judge trained on this method's own masks at all rates, by a seed that is not evaluated."""
+    if adapt is None:
+        return None
+    fresh = [settings.seed + settings.seeds]
+    requests = [
+        request for rate in settings.rates for request in tuning.requests(tuning.compress(method, rate, fresh)[0])
+    ]
+    if all(request.kept_N.all() for request in requests):
+        return None  # nothing was dropped: there is nothing to adapt to
+    return adapt(method.name, requests)
+
+
+def _outputs(method: Method, rate: float, compressions_SI: list[list[Compression]], settings: Settings) -> list[Output]:
+    return [
+        Output(i, method.name, rate, seed, compression.text, compression.spans)
+        for seed, row_I in zip(_seeds(method, settings), compressions_SI, strict=True)
+        for i, compression in enumerate(row_I)
+    ]
+
+
+class _Bench:
+    """The items, their units and their judge: what all methods share."""
+
+    def __init__(self, examples: list[Example], segmenter: Segmenter, judge: Judge, batch: int) -> None:
+        self.examples = examples
+        self.units = [segmenter(example.text) for example in examples]
+        self.judge = judge
+        self.batch = batch
+
+    def compress(self, method: Method, rate: float, seeds: Sequence[int]) -> list[list[Compression]]:
+        """Compressions [S][I] of all items under each seed; a method that keeps all is asked for rate 1."""
+        budget = 1.0 if method.keeps_all else rate
+        return [
+            [
+                select(units, priorities_N, budget)
+                for units, priorities_N in zip(
+                    self.units, method.priorities(self.units, self.examples, rate, seed), strict=True
+                )
+            ]
+            for seed in seeds
+        ]
+
+    def requests(self, compressions_I: Sequence[Compression]) -> list[JudgeRequest]:
+        return [JudgeRequest.of(c, example) for c, example in zip(compressions_I, self.examples, strict=True)]
+
+    def measure(
+        self, method: Method, rate: float, compressions_SI: list[list[Compression]], adapted: Judge | None
+    ) -> Cell:
+        quantities = {name: np.full((len(compressions_SI), len(self.examples)), np.nan) for name in QUANTITIES}
+        statuses: list[list[Status]] = []
+        for s, compressions_I in enumerate(compressions_SI):
+            requests = self.requests(compressions_I)
+            verdicts = judged(self.judge, requests, self.batch)
+            own = judged(adapted, requests, self.batch) if adapted else None
+            for i, (compression, verdict) in enumerate(zip(compressions_I, verdicts, strict=True)):
+                found = compression_quantities(compression, self.examples[i].answer) | judgement_quantities(verdict)
+                if own:
+                    by_own = judgement_quantities(own[i])
+                    found |= {"adapted_bits": by_own["bits"], "adapted_tokens": by_own["tokens"]}
+                for name, value in found.items():
+                    quantities[name][s, i] = value
+            statuses.append(
+                [
+                    c.status if c.status is not Status.OK else v.status
+                    for c, v in zip(compressions_I, verdicts, strict=True)
+                ]
+            )
+        return Cell(method.name, rate, method.stochastic, statuses, quantities)
+
+
+def judged(judge: Judge, requests: Sequence[JudgeRequest], batch: int) -> list[Judgement]:
+    """Verdicts in batches; a batch that the judge did not answer counts as failed, item by item."""
+    verdicts: list[Judgement] = []
+    for start in range(0, len(requests), batch):
+        asked = requests[start : start + batch]
+        try:
+            answers = judge.judge(asked)
+        except JudgeUnavailable as why:
+            answers = [Judgement.failed(str(why), judge.version) for _ in asked]
+        assert len(answers) == len(asked), f"the judge answered {len(answers)} of {len(asked)} requests"
+        verdicts.extend(answers)
+    return verdicts

@@ -1,0 +1,154 @@
+"""Results on disk: figures in `results.json`, every compressed text, and the items that the figures were made of.
+
+results.json    figures, comparisons and settings          outputs.jsonl   every compressed text
+items.parquet   quantities of each (method, rate, seed, item)   texts.jsonl     the originals
+table.txt       the table as printed
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rlcompress.errors import UserError
+from rlcompress.evaluation import Cell, Evaluation, Settings
+from rlcompress.metrics import QUANTITIES
+from rlcompress.summary import Row, summarise, text_table
+from rlcompress.words import Example, Status
+
+SCHEMA = 1
+FILES = ("results.json", "outputs.jsonl", "texts.jsonl", "items.parquet", "table.txt")
+
+
+def write_results(evaluation: Evaluation, out: Path) -> Row:
+    """Write all `FILES` into the folder `out` and return the document of `results.json`."""
+    out.mkdir(parents=True, exist_ok=True)
+    figures = {"schema": SCHEMA, **summarise(evaluation), "settings": asdict(evaluation.settings)}
+    document: Row = json.loads(_json(figures))  # what is returned is what a reader of the file gets
+    _replace(out / "outputs.jsonl", _lines(_output_rows(evaluation)))
+    _replace(out / "texts.jsonl", _lines(asdict(example) for example in evaluation.examples))
+    pq.write_table(_items(evaluation), out / "items.parquet", compression="zstd")
+    _replace(out / "table.txt", text_table(document) + "\n")
+    _replace(out / "results.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return document
+
+
+def load_results(path: Path) -> Row:
+    """The document of `results.json`; `path` is that file or its folder.
+
+    Raises:
+        UserError: no such file, no JSON, or written by another version.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        document: Row = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"there are no results in {path}: run `evaluate` first") from None
+    except json.JSONDecodeError as why:
+        raise UserError(f"{file} is not JSON ({why}): run `evaluate` again") from None
+    if document.get("schema") != SCHEMA:
+        raise UserError(f"{file} has schema {document.get('schema')}, this version reads {SCHEMA}: evaluate again")
+    return document
+
+
+def recompute(path: Path) -> Row:
+    """The document of `results.json` made again from the stored items: equal to the stored one, interval by interval.
+
+    Raises:
+        UserError: the folder holds no results, or not the items that belong to them.
+    """
+    folder = path if path.is_dir() else path.parent
+    document = load_results(path)
+    stored: Row = {**document["settings"], **{k: tuple(document["settings"][k]) for k in ("rates", "metrics")}}
+    try:
+        columns = pq.read_table(folder / "items.parquet").to_pydict()
+    except FileNotFoundError:
+        raise UserError(f"{folder} lacks items.parquet, which the intervals are computed from") from None
+    examples, cells = _cells(columns)
+    evaluation = Evaluation(
+        Settings(**stored), document["data"], document["judge"], examples, cells, [], document["unavailable"]
+    )
+    return {**document, **json.loads(_json(summarise(evaluation)))}
+
+
+def read_jsonl(path: Path) -> Iterator[Row]:
+    """The objects of a JSON-lines file; a last line that was cut off while being written is left out."""
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.endswith("\n") and line.strip():
+                yield json.loads(line)
+
+
+def _output_rows(evaluation: Evaluation) -> Iterator[Row]:
+    for output in evaluation.outputs:
+        yield {"id": evaluation.examples[output.item].id, **asdict(output)}
+
+
+def _items(evaluation: Evaluation) -> pa.Table:
+    columns: dict[str, list[Any]] = {name: [] for name in ("method", "rate", "stochastic", "seed", "item", "status")}
+    columns |= {name: [] for name in ("id", "group", *QUANTITIES)}
+    n_items = len(evaluation.examples)
+    for cell in evaluation.cells:
+        n_seeds = len(cell.statuses)
+        size = n_seeds * n_items
+        columns["method"] += [cell.method] * size
+        columns["rate"] += [cell.rate] * size
+        columns["stochastic"] += [cell.stochastic] * size
+        columns["seed"] += np.repeat(np.arange(n_seeds), n_items).tolist()
+        columns["item"] += list(range(n_items)) * n_seeds
+        columns["status"] += [status.value for row in cell.statuses for status in row]
+        columns["id"] += [example.id for example in evaluation.examples] * n_seeds
+        columns["group"] += [example.group for example in evaluation.examples] * n_seeds
+        for name in QUANTITIES:
+            columns[name] += cell.quantities[name].ravel().tolist()
+    return pa.table(columns)
+
+
+def _cells(columns: dict[str, list[Any]]) -> tuple[list[Example], list[Cell]]:
+    """Examples (without their texts) and cells; rows of a cell stand together, by seed and then by item."""
+    n_items = max(columns["item"], default=-1) + 1
+    examples = [Example(columns["id"][i], "", group=columns["group"][i]) for i in range(n_items)]
+    numbers = {name: np.asarray(columns[name], np.float64) for name in QUANTITIES}
+    where: dict[tuple[str, float], list[int]] = {}
+    for row, key in enumerate(zip(columns["method"], columns["rate"], strict=True)):
+        where.setdefault(key, []).append(row)
+    cells = []
+    for (method, rate), rows in where.items():
+        statuses = [
+            [Status(columns["status"][row]) for row in rows[start : start + n_items]]
+            for start in range(0, len(rows), n_items)
+        ]
+        quantities = {name: values[rows].reshape(-1, n_items) for name, values in numbers.items()}
+        cells.append(Cell(method, rate, columns["stochastic"][rows[0]], statuses, quantities))
+    return examples, cells
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, default=_plain)
+
+
+def _lines(rows: Iterable[Row]) -> str:
+    return "".join(_json(row) + "\n" for row in rows)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)

@@ -1,0 +1,159 @@
+"""Intervals and tests for ratios over correlated items.
+
+Items of one document or context are correlated, so whole groups are resampled and tested, never items. The bootstrap
+is of the very statistic that is reported: sum of numerators / sum of denominators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+
+from rlcompress.words import FloatArray, IntArray
+
+_BLOCK = 1 << 22  # counts held at once by one block of bootstrap draws (32 MiB)
+_EXACT_BELOW = 14  # groups; below it all sign patterns are enumerated
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure with its percentile interval; NaN bounds where fewer than two groups leave nothing to resample."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def group_numbers(groups: Sequence[str]) -> IntArray:
+    """Groups as numbers [I] in order of first appearance."""
+    first: dict[str, int] = {}
+    return np.asarray([first.setdefault(group, len(first)) for group in groups], np.int64)
+
+
+def group_sums(values_I: FloatArray, groups_I: IntArray) -> FloatArray:
+    """Sums [K] of `values_I` over the K groups that occur in `groups_I`."""
+    _, dense_I = np.unique(groups_I, return_inverse=True)
+    return np.bincount(dense_I, weights=values_I).astype(np.float64)
+
+
+@lru_cache(maxsize=4)
+def _counts(n_groups: int, first_draw: int, draws: int, seed: int) -> FloatArray:
+    """How often each draw [D] takes each group [K]; every draw takes K groups with replacement."""
+    generator = np.random.default_rng([seed, first_draw])
+    picked_DK = generator.integers(n_groups, size=(draws, n_groups))
+    flat = (picked_DK + np.arange(draws)[:, None] * n_groups).ravel()
+    counts_DK: FloatArray = np.bincount(flat, minlength=draws * n_groups).reshape(draws, n_groups).astype(np.float64)
+    counts_DK.flags.writeable = False
+    return counts_DK
+
+
+def resampled_sums(values_KM: FloatArray, draws: int, seed: int) -> FloatArray:
+    """Sums [D, M] of M quantities over groups drawn with replacement; equal K and seed draw the same groups."""
+    n_groups = len(values_KM)
+    step = max(1, _BLOCK // n_groups)
+    blocks = [_counts(n_groups, start, min(step, draws - start), seed) @ values_KM for start in range(0, draws, step)]
+    return np.concatenate(blocks)
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Element-wise ratio, NaN where the denominator is 0."""
+    ratio: FloatArray = np.divide(numerator, denominator, out=np.full(numerator.shape, NAN), where=denominator != 0)
+    return ratio
+
+
+def _percentiles(values_D: FloatArray, level: float) -> tuple[float, float]:
+    """Percentile interval; draws in which the statistic is undefined are left out."""
+    defined = values_D[np.isfinite(values_D)]
+    if not len(defined):
+        return NAN, NAN
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def ratio_interval(
+    numerator_I: FloatArray,
+    denominator_I: FloatArray,
+    groups_I: IntArray,
+    *,
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+) -> Interval:
+    """Cluster bootstrap of sum(numerator) / sum(denominator); a mean has a denominator of ones.
+
+    Percentile interval (Efron 1979, resampling groups as Field & Welsh 2007).
+    """
+    sums_KM = np.stack([group_sums(values, groups_I) for values in (numerator_I, denominator_I)], axis=1)
+    mean = float(_ratio(sums_KM[:, 0].sum(keepdims=True), sums_KM[:, 1].sum(keepdims=True))[0])
+    if len(sums_KM) < 2 or np.isnan(mean):
+        return Interval(mean, NAN, NAN)
+    drawn_DM = resampled_sums(sums_KM, draws, seed)
+    return Interval(mean, *_percentiles(_ratio(drawn_DM[:, 0], drawn_DM[:, 1]), level))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """First minus second on the same items: bootstrap interval, Wilcoxon p over groups, standardised effect."""
+
+    interval: Interval
+    p: float
+    effect: float
+    groups: int
+
+
+def paired_difference(
+    first_2I: FloatArray,
+    second_2I: FloatArray,
+    groups_I: IntArray,
+    *,
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+) -> Difference:
+    """Difference of two ratios measured on the same items; rows of the inputs are numerator and denominator.
+
+    Both methods are resampled together. The p-value is a Wilcoxon signed-rank test over the groups' differences and
+    `effect` is their mean over their standard deviation (Cohen's d of paired groups).
+    """
+    sums_KM = np.stack([group_sums(values, groups_I) for values in (*first_2I, *second_2I)], axis=1)
+    difference_K = _ratio(sums_KM[:, 0], sums_KM[:, 1]) - _ratio(sums_KM[:, 2], sums_KM[:, 3])
+    difference_K = difference_K[np.isfinite(difference_K)]
+    total_1M = sums_KM.sum(0, keepdims=True)
+    mean = float((_ratio(total_1M[:, 0], total_1M[:, 1]) - _ratio(total_1M[:, 2], total_1M[:, 3]))[0])
+    if len(difference_K) < 2 or np.isnan(mean):
+        return Difference(Interval(mean, NAN, NAN), NAN, NAN, len(difference_K))
+    drawn_DM = resampled_sums(sums_KM, draws, seed)
+    drawn_D = _ratio(drawn_DM[:, 0], drawn_DM[:, 1]) - _ratio(drawn_DM[:, 2], drawn_DM[:, 3])
+    spread = float(difference_K.std(ddof=1))
+    effect = float(difference_K.mean()) / spread if spread > 0 else NAN
+    interval = Interval(mean, *_percentiles(drawn_D, level))
+    return Difference(interval, signed_rank_p(difference_K), effect, len(difference_K))
+
+
+def signed_rank_p(difference_K: FloatArray) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test (Wilcoxon 1945); 1.0 where nothing differs.
+
+    Exact for few groups, by the normal approximation otherwise, with ties or without: so p-values stand comparison.
+    """
+    moved = difference_K[difference_K != 0]
+    if not len(moved):
+        return 1.0
+    method: Literal["auto", "approx"] = "auto" if len(moved) < _EXACT_BELOW else "approx"
+    return float(stats.wilcoxon(moved, method=method).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of Holm (1979), in the order given; NaN stays NaN and does not count as a test."""
+    adjusted = [NAN] * len(p_values)
+    tested = sorted((p, i) for i, p in enumerate(p_values) if not np.isnan(p))
+    running = 0.0
+    for rank, (p, i) in enumerate(tested):
+        running = max(running, min(1.0, p * (len(tested) - rank)))
+        adjusted[i] = running
+    return adjusted

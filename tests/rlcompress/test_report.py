@@ -1,0 +1,227 @@
+"""The report shows what a run wrote, all of it from files, and names what is missing."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rlcompress import plots
+from rlcompress.errors import UserError
+from rlcompress.evaluation import evaluate
+from rlcompress.report import reward_scales, struck, write_report
+from rlcompress.results import load_results, write_results
+from rlcompress.words import Example
+from tests.rlcompress.evaluation_fakes import (
+    Identity,
+    LengthJudge,
+    LongestFirst,
+    Random,
+    ShortestFirst,
+    rows,
+    segmenter,
+)
+
+VOID = {"meta", "br", "img", "link", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags close in order and collects what would be loaded."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.loads: list[str] = []
+        self.deleted: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.loads += [value for key, value in attrs if key in ("src", "href", "xlink:href") and value[:1] != "#"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "del":
+            self.deleted.append(data)
+
+
+def measured(folder: Path, examples=None, rates=(0.5, 0.3)):
+    methods = (LongestFirst(), ShortestFirst(), Random(), Identity())
+    evaluation = evaluate(examples or rows(), segmenter(), methods, rates, LengthJudge(), seeds=2, bootstrap=100)
+    return write_results(evaluation, folder / "evaluation")
+
+
+def logged(folder: Path, count: int = 5):
+    with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:
+        for i in range(count):
+            row = {"iteration": i, "time": 0.5 * i, "reward/mean": 0.1 * i, "reward/std": 0.2, "reward/distortion": 0.1}
+            row |= {"validation/distortion_bits": 2.0 - 0.1 * i} if i % 2 == 0 else {}
+            file.write(json.dumps(row) + "\n")
+        file.write('{"iteration": 5, "reward/me')  # the run is still writing
+
+
+@pytest.fixture
+def full_run(tmp_path):
+    folder = tmp_path / "first"
+    folder.mkdir()
+    measured(folder)
+    logged(folder)
+    (folder / "config.yaml").write_text("seed: 7\nreward: {terms: {distortion: 1.0}}\n", encoding="utf-8")
+    (folder / "environment.json").write_text('{"python": "3.11", "packages": {"numpy": "2"}}', encoding="utf-8")
+    return folder
+
+
+def test_one_page_that_needs_nothing_else(full_run):
+    path = write_report([full_run])
+    assert path == full_run / "report.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.loads == []
+    assert "script" not in page.tags
+    assert page.tags.count("svg") == 3  # learning, curve by rate, bars
+    assert path.stat().st_size < 1_000_000
+
+
+def test_figures_of_one_page_do_not_share_ids(full_run):
+    text = write_report([full_run]).read_text(encoding="utf-8")
+    owners: dict[str, int] = {}
+    for number, svg in enumerate(re.findall(r"<svg.*?</svg>", text, re.DOTALL)):
+        for name in re.findall(r'clipPath id="([^"]+)"', svg):
+            assert owners.setdefault(name, number) == number
+
+
+def test_table_holds_the_measured_figures(full_run):
+    text = write_report([full_run]).read_text(encoding="utf-8")
+    for row in load_results(full_run / "evaluation")["results"]:
+        if row["mean"] is not None:
+            assert f"{row['mean']:.3f}" in text
+
+
+def test_dropped_words_are_struck_through(full_run):
+    page = Page(write_report([full_run], samples=12).read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (full_run / "evaluation/outputs.jsonl").read_text("utf-8").splitlines()]
+    texts = {example.id: example.text for example in rows()}
+    dropped = sum(len(texts[line["id"]]) - len(line["text"]) for line in lines if line["method"] == "rl")
+    assert sum(map(len, page.deleted)) == dropped
+
+
+def test_samples_are_drawn_by_seed(full_run):
+    def shown(seed):
+        return re.findall(r"row#\d+", write_report([full_run], samples=4, seed=seed).read_text(encoding="utf-8"))
+
+    first = shown(0)
+    assert len(first) == 4
+    assert first == shown(0)
+    assert first != shown(1)
+
+
+def test_missing_parts_are_named_and_not_drawn(tmp_path):
+    page = write_report([tmp_path]).read_text(encoding="utf-8")
+    assert "<svg" not in page
+    for missing in ("no config.yaml", "No learning curves", "no evaluation/results.json", "No samples"):
+        assert missing in page
+
+
+def test_several_runs_on_one_page(full_run, tmp_path):
+    second = tmp_path / "second"
+    second.mkdir()
+    measured(second)
+    path = write_report([full_run, second])
+    assert path == tmp_path / "report.html"
+    assert Page(path.read_text(encoding="utf-8")).tags.count("svg") == 5
+
+
+def test_results_outside_a_run_serve_too(tmp_path):
+    measured(tmp_path)
+    assert "<svg" in write_report([tmp_path / "evaluation"]).read_text(encoding="utf-8")
+
+
+def test_texts_cannot_break_the_page(tmp_path):
+    evil = "<script>alert(1)</script> </del> & \"quoted\" 'text' {{ 7 * 7 }}"
+    measured(tmp_path, [Example(f"<b>{i}</b>", evil, question="<i>?", answer="</p>", group=str(i)) for i in range(3)])
+    page = Page(write_report([tmp_path]).read_text(encoding="utf-8"))
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+
+
+def test_no_run_and_no_folder_are_errors(tmp_path):
+    with pytest.raises(UserError, match="at least one"):
+        write_report([])
+    with pytest.raises(UserError, match="no run directory"):
+        write_report([tmp_path / "absent"])
+
+
+def test_plots_are_saved_as_png_and_pdf(full_run, tmp_path):
+    write_report([full_run], tmp_path / "figures")
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    stems = {"first-learning-curves", "first-distortion_bits-by-rate", "first-distortion_bits-by-method"}
+    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
+
+
+def test_every_plotted_point_is_a_measurement(full_run):
+    document = load_results(full_run / "evaluation")
+    measured_points = {
+        (r["achieved_rate"], r["mean"])
+        for r in document["results"]
+        if r["metric"] == "distortion_bits" and r["method"] != "identity"
+    }
+    figure = plots.rate_curve(document, "distortion_bits")
+    drawn = {tuple(map(float, point)) for line in figure.axes[0].lines for point in line.get_xydata()}
+    assert drawn == measured_points
+    widths = [
+        round(bar.get_width(), 9) for axes in plots.bars(document, "distortion_bits").axes for bar in axes.patches
+    ]
+    assert sorted(widths) == sorted(round(mean, 9) for _, mean in measured_points)
+
+
+def test_curves_leave_out_what_was_not_logged():
+    rows_logged = [
+        {"iteration": 0, "reward/mean": 1.0},
+        {"iteration": 1},
+        {"iteration": 2, "reward/mean": float("nan")},
+    ]
+    assert plots.curve(rows_logged, "reward/mean").tolist() == [[0, 1]]
+    assert plots.learning_curves([{"iteration": 0, "loss": 1.0}]) is None
+    assert len(plots.learning_curves(rows_logged).axes) == 1
+
+
+def test_reward_scale_warns_of_what_cannot_teach():
+    generator = np.random.default_rng(0)
+    logged_rows = [
+        {
+            "iteration": i,
+            "reward/mean": float(generator.normal()),
+            "reward/std": 1e-5,
+            "reward/group_spread": 0.1,
+            "reward/flat": 0.5,
+            "reward/huge": 100.0 + i,
+            "reward/good": float(generator.normal()),
+        }
+        for i in range(20)
+    ]
+    found = {scale["name"]: scale for scale in reward_scales(logged_rows)}
+    assert set(found) == {"reward/mean", "reward/flat", "reward/huge", "reward/good"}
+    assert "teaches nothing" in found["reward/mean"]["warning"]
+    assert found["reward/mean"]["over"] == "samples"
+    assert "moved by less" in found["reward/flat"]["warning"]
+    assert "order 1" in found["reward/huge"]["warning"]
+    assert found["reward/good"]["warning"] == ""
+
+
+def test_struck_pieces_join_to_the_text():
+    pieces = struck("one two three", [(0, 4), (8, 13)])
+    assert pieces == [(True, "one "), (False, "two "), (True, "three")]
+    assert struck("gone", []) == [(False, "gone")]
+    assert struck("", []) == []
