@@ -36,7 +36,7 @@ def derived(config: RunConfig) -> dict[str, int]:
     learner, resources = config.learner, config.resources
     samples = learner.prompts_per_step * learner.samples_per_prompt
     micro_batch = learner.micro_batch or learner.prompts_per_step
-    judge_calls = math.ceil(samples / resources.envs_per_runner)
+    judge_calls = max(1, min(resources.env_runners, learner.prompts_per_step))  # a runner judges all its groups at once
     return {
         "samples_per_step": samples,
         "prompts_per_micro_batch": micro_batch,

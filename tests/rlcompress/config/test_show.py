@@ -30,7 +30,7 @@ def test_derived_sizes():
             "learner.micro_batch=4",
             "learner.iterations=6",
             "learner.epochs=2",
-            "resources.envs_per_runner=16",
+            "resources.env_runners=3",
             "checkpoint.validate_every=3",
         ],
     )
