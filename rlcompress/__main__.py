@@ -6,9 +6,11 @@ installed wheel, without the checkout, `compress`, `report`, `config`, `status` 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import logging
+import shlex
 import sys
 from argparse import Namespace as Arguments
 from collections.abc import Callable, Sequence
@@ -28,7 +30,7 @@ Handler = Callable[[Arguments], int | None]  # an exit status, None for 0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 for a failure, 2 for a user's mistake, 130 for Ctrl-C."""
     arguments = parser().parse_args(argv)
-    arguments.command_line = ["rlcompress", *(sys.argv[1:] if argv is None else argv)]
+    arguments.command_line = shlex.join(["rlcompress", *(sys.argv[1:] if argv is None else argv)])
     try:
         _start_logging(arguments)
         return HANDLERS[arguments.handler](arguments) or 0
@@ -113,7 +115,7 @@ def _data(arguments: Arguments) -> None:
 
 
 def _sft(arguments: Arguments) -> None:
-    cluster = _upstairs("cluster", arguments)
+    cluster = _upstairs("cluster", arguments.command)
     print(cluster.sft(_config(arguments), command=arguments.command_line, overwrite=arguments.overwrite).path)
 
 
@@ -122,7 +124,7 @@ def _train(arguments: Arguments) -> None:
     if arguments.dry_run:
         print(_plan(config))
         return
-    cluster = _upstairs("cluster", arguments)
+    cluster = _upstairs("cluster", arguments.command)
     run = cluster.train(config, command=arguments.command_line, resume=arguments.resume, overwrite=arguments.overwrite)
     print(run.path)
 
@@ -130,12 +132,11 @@ def _train(arguments: Arguments) -> None:
 def _train_config(arguments: Arguments) -> RunConfig:
     if arguments.resume is None:
         return _config(arguments)
-    if arguments.config is not None:
-        raise UserError("--resume takes the configuration of its run: give no CONFIG, change keys with --set")
-    from rlcompress.config.files import load_config
+    if arguments.config is not None or arguments.set or arguments.overwrite:
+        raise UserError("--resume goes on with the configuration of its run: give no CONFIG, --set or --overwrite")
     from rlcompress.runs import RunDirectory
 
-    return load_config(RunDirectory.open(arguments.resume).path / "config.yaml", arguments.set)
+    return RunDirectory.open(arguments.resume).config
 
 
 def _plan(config: RunConfig) -> str:
@@ -144,9 +145,9 @@ def _plan(config: RunConfig) -> str:
 
     sizes = "\n".join(f"#   {name}: {size}" for name, size in derived(config).items())
     try:
-        placed = str(importlib.import_module("cluster.placement").describe(config))
-    except ImportError:
-        placed = "not known here: needs the checkout and Ray"
+        placed = str(_upstairs("cluster.placement", "the plan").describe(config))
+    except UserError as error:
+        placed = str(error)
     resources = "\n".join(f"#   {line}" for line in placed.splitlines())
     return f"{dump_yaml(config)}\n# derived sizes\n{sizes}\n\n# resource plan\n{resources}"
 
@@ -167,7 +168,7 @@ def _status(arguments: Arguments) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
-    cluster = _upstairs("cluster", arguments)
+    cluster = _upstairs("cluster", arguments.command)
     written = cluster.evaluate(
         arguments.target,
         data=arguments.data,
@@ -182,7 +183,7 @@ def _evaluate(arguments: Arguments) -> None:
 
 
 def _baselines(arguments: Arguments) -> None:
-    cluster = _upstairs("cluster", arguments)
+    cluster = _upstairs("cluster", arguments.command)
     config = _config(arguments)
     print(cluster.baselines(config, arguments.data, arguments.rates, arguments.methods, arguments.seeds, arguments.out))
 
@@ -195,7 +196,6 @@ def _report(arguments: Arguments) -> None:
 
 def _compress(arguments: Arguments) -> None:
     from rlcompress.compressor import Compressor
-
     from rlcompress.runs import find_artifact
 
     compressor = Compressor.from_pretrained(find_artifact(arguments.target))
@@ -204,19 +204,19 @@ def _compress(arguments: Arguments) -> None:
     if arguments.target_tokens is not None:
         budget = {"target_tokens": arguments.target_tokens}
     result = compressor.compress(text, question=arguments.question, protect=arguments.protect, **budget)
-    shown = json.dumps(result.to_dict(), ensure_ascii=False) + "\n" if arguments.json else result.text
+    shown = json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n" if arguments.json else result.text
     sys.stdout.buffer.write(shown.encode("utf-8"))
     sys.stdout.buffer.flush()
 
 
 def _tune(arguments: Arguments) -> None:
-    print(_upstairs("cluster", arguments).tune(_config(arguments), out=arguments.out))
+    print(_upstairs("cluster", arguments.command).tune(_config(arguments), out=arguments.out))
 
 
 def _serve(arguments: Arguments) -> None:
     from rlcompress.runs import find_artifact
 
-    app = _upstairs("serve.app", arguments)
+    app = _upstairs("serve.app", arguments.command)
     settings = _config(arguments).serve
     named = {"host": arguments.host, "port": arguments.port}
     settings = settings.model_copy(update={key: value for key, value in named.items() if value is not None})
@@ -224,7 +224,7 @@ def _serve(arguments: Arguments) -> None:
 
 
 def _submit(arguments: Arguments) -> None:
-    cluster = _upstairs("cluster", arguments)
+    cluster = _upstairs("cluster", arguments.command)
     _config(arguments)  # a mistake shows here and not on the cluster
     print(cluster.submit(arguments.config, arguments.set, arguments.address))
 
@@ -235,18 +235,18 @@ def _config(arguments: Arguments) -> RunConfig:
     return load_config(arguments.config, arguments.set)
 
 
-def _upstairs(module: str, arguments: Arguments) -> Any:
+def _upstairs(module: str, command: str) -> Any:
     """Import a module of a higher floor, or say what an installation without it needs."""
     from rlcompress.doctor import floor_present
 
     if not floor_present(module.partition(".")[0]):
-        raise UserError(f"{arguments.command} needs the checkout: pip install -e .")
+        raise UserError(f"{command} needs the checkout: pip install -e .")
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("ray", "gymnasium"):
             raise
-        raise UserError(f"{arguments.command} needs {error.name}, which is not installed: pip install -e .") from None
+        raise UserError(f"{command} needs {error.name}, which is not installed: pip install -e .") from None
 
 
 HANDLERS: dict[str, Handler] = {

@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     train = command("train", "train, evaluate and report one run")
     _add_config(train)
     _add_overwrite(train)
-    train.add_argument("--resume", metavar="RUN", help="go on from the newest whole checkpoint of a run")
+    train.add_argument("--resume", metavar="RUN", help="go on with a run from its newest whole checkpoint")
     train.add_argument("--dry-run", action="store_true", help="print configuration, sizes and resource plan only")
 
     status = command("status", "print the state and the last metrics of a run, or list all runs")
