@@ -42,6 +42,7 @@ class DataConfig(Section):
     question_field: str = "question"
     answer_field: str = "answer"
     group_field: str | None = Field(None, description="field naming the document; default: the text itself")
+    seed: int = Field(0, description="decides the splits; apart from the run's seed, so that seeds share a held-out set")
     splits: SplitConfig = SplitConfig()
     min_tokens: NonNegative = Field(16, description="shorter rows are dropped and counted (reader tokens)")
     max_tokens: Positive = Field(64, description="longer rows are handled by `long` (reader tokens)")
@@ -106,8 +107,8 @@ class JudgeConfig(Section):
     layers: Positive = 2
     window: Positive = Field(128, description="tokens judged together; longer texts are cut into windows")
     chunk: Positive = Field(32, description="rows in one forward pass; fixed, so that results never depend on callers")
-    threads: Positive = 1
-    cpus: float = Field(1.0, ge=0, description="Ray CPUs of the actor")
+    threads: Positive = Field(1, description="torch threads of the actor that serves it")
+    cpus: float = Field(1.0, ge=0, description="Ray CPUs of the actor and, rounded up, torch threads of its training")
     gpus: float = Field(0.0, ge=0, description="Ray GPUs of the actor; may be a fraction")
     timeout: float = Field(120.0, gt=0, description="seconds before a call counts as failed")
 
@@ -184,7 +185,6 @@ class LearnerConfig(Section):
 class ResourcesConfig(Section):
     address: str | None = Field(None, description="Ray address; none starts Ray here, auto joins a running cluster")
     env_runners: NonNegative = Field(1, description="rollout actors; 0 samples in the driver")
-    envs_per_runner: Positive = Field(128, description="samples judged in one vector step")
     cpus_per_env_runner: float = Field(0.5, ge=0)
     cpus_for_driver: float = Field(0.5, ge=0)
     gpus_per_env_runner: float = Field(0.0, ge=0)

@@ -1,0 +1,69 @@
+"""Judges made ready for a run: trained side by side as Ray tasks, or taken from the cache, and held to the gate."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import ray
+
+from rlcompress.config.schema import JudgeConfig, RunConfig
+from rlcompress.errors import UserError
+from rlcompress.judges.build import judge_key, train_judge
+from rlcompress.publish import publishing, why_torn
+
+
+def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:
+    """Write `folder/reward` and `folder/heldout`; returns the share of bits that reading saves each.
+
+    Built-in judges are cached under `<runs>/cache/judges`, by everything that decides their weights.
+
+    Raises:
+        UserError: a judge does not read, i.e. misses `judges.gate`.
+    """
+    roles = {"reward": config.judges.reward, "heldout": config.judges.heldout}
+    cached = {role: _cache(config, judge, data_hash) for role, judge in roles.items()}
+    missing = [role for role, path in cached.items() if not path.is_dir() or why_torn(path)]
+    train = ray.remote(_train_into)
+    ray.get(
+        [
+            train.options(num_cpus=max(1, math.ceil(roles[role].cpus)), num_gpus=roles[role].gpus, max_retries=1).remote(
+                roles[role], data.resolve(), cached[role].resolve()
+            )
+            for role in missing
+        ]
+    )
+    gains = {}
+    for role, path in cached.items():
+        target = folder / role
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(path, target)
+        _restate(target, roles[role])
+        gains[role] = float(json.loads((target / "judge.json").read_text(encoding="utf-8"))["reads"]["gain"])
+        if gains[role] < config.judges.gate:
+            raise UserError(
+                f"judges.{role} saves only {gains[role]:.1%} of the bits by reading the kept text, judges.gate asks for "
+                f"{config.judges.gate:.0%}: train it longer (judges.{role}.steps) or give it more text"
+            )
+    return gains
+
+
+def _cache(config: RunConfig, judge: JudgeConfig, data_hash: str) -> Path:
+    return Path(config.runs) / "cache" / "judges" / judge_key(judge, data_hash)
+
+
+def _train_into(judge: JudgeConfig, data: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with publishing(target) as temporary:
+        train_judge(judge, data, temporary)
+
+
+def _restate(folder: Path, judge: JudgeConfig) -> None:
+    """Serving settings (threads, chunk, …) are the run's own, not those of whoever trained the cached weights."""
+    file = folder / "judge.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**record, "settings": judge.model_dump()}, indent=2, sort_keys=True), encoding="utf-8")

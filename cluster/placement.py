@@ -1,0 +1,68 @@
+"""What a run needs and where it goes: printed before anything starts, refused in a second when it cannot fit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import ray
+
+from rlcompress.config.schema import RunConfig
+from rlcompress.errors import ResourceShortage
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One kind of process with its Ray resources."""
+
+    name: str
+    count: int
+    cpus: float
+    gpus: float
+
+
+def seats(config: RunConfig) -> list[Seat]:
+    """Every process that training holds at the same time."""
+    resources, learner, judge = config.resources, config.learner, config.judges.reward
+    return [
+        Seat("driver", 1, resources.cpus_for_driver, 0.0),
+        Seat("reward judge", 1, judge.cpus, judge.gpus),
+        Seat("env runner", resources.env_runners, resources.cpus_per_env_runner, resources.gpus_per_env_runner),
+        Seat("learner", learner.learners, 1.0, learner.gpus_per_learner),
+    ]
+
+
+def needed(config: RunConfig) -> tuple[float, float]:
+    """Ray CPUs and GPUs of the whole run."""
+    plan = seats(config)
+    return sum(s.count * s.cpus for s in plan), sum(s.count * s.gpus for s in plan)
+
+
+def describe(config: RunConfig) -> str:
+    """The plan as a table."""
+    lines = [f"{'process':<14}{'count':>6}{'CPUs each':>11}{'GPUs each':>11}"]
+    lines += [f"{s.name:<14}{s.count:>6}{s.cpus:>11g}{s.gpus:>11g}" for s in seats(config) if s.count]
+    cpus, gpus = needed(config)
+    return "\n".join([*lines, f"{'in all':<14}{'':>6}{cpus:>11g}{gpus:>11g}"])
+
+
+def available() -> tuple[float, float]:
+    """CPUs and GPUs of the cluster, or of this machine while Ray is not up."""
+    if ray.is_initialized():
+        total = ray.cluster_resources()
+        return total.get("CPU", 0.0), total.get("GPU", 0.0)
+    return float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else float(os.cpu_count() or 1), 0.0
+
+
+def require(config: RunConfig) -> None:
+    """Refuse a run that the cluster can never hold, instead of waiting for it.
+
+    Raises:
+        ResourceShortage: with needed and available beside each other.
+    """
+    (cpus, gpus), (have_cpus, have_gpus) = needed(config), available()
+    if cpus > have_cpus + 1e-9 or gpus > have_gpus + 1e-9:
+        raise ResourceShortage(
+            f"the run needs {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {have_cpus:g} and {have_gpus:g}: lower "
+            f"resources.env_runners or resources.cpus_per_env_runner, or add nodes\n{describe(config)}"
+        )

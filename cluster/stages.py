@@ -1,0 +1,119 @@
+"""The stages before reinforcement learning: prepared data, judges that read, a policy that starts from its prior."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cluster.judges import ready_judges
+from rlcompress import __version__
+from rlcompress.artifact import Manifest as ArtifactManifest
+from rlcompress.artifact import save_artifact
+from rlcompress.baselines import teacher_order
+from rlcompress.config.schema import RunConfig
+from rlcompress.data.dataset import load_split, trained_hashes
+from rlcompress.data.manifest import Manifest
+from rlcompress.data.prepare import prepare
+from rlcompress.device import choose_device
+from rlcompress.judges.build import load_judge
+from rlcompress.models.imitation import imitate
+from rlcompress.models.scorer import TextScorer, build_scorer
+from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+from rlcompress.runs import RunDirectory
+from rlcompress.text.segment import Segmenter
+from rlcompress.words import Example, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Data of a run: where it lies, what it is, and the tokenizer that counts its budgets."""
+
+    folder: Path
+    manifest: Manifest
+    reader: TextTokenizer
+    segmenter: Segmenter
+
+    def examples(self, split: str) -> list[Example]:
+        return load_split(self.folder, split)
+
+    def units(self, examples: list[Example]) -> list[Units]:
+        return [self.segmenter(example.text) for example in examples]
+
+
+def prepared_data(config: RunConfig) -> Prepared:
+    """Prepare the data of `config`, or find it as an earlier run left it under `<runs>/cache/data`."""
+    named = json.dumps([config.data.model_dump(mode="json"), config.reader.model_dump(mode="json")], sort_keys=True)
+    folder = Path(config.runs) / "cache" / "data" / hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+    manifest = prepare(config, folder)
+    reader = load_tokenizer(str(folder / "tokenizer"))
+    return Prepared(folder, manifest, reader, Segmenter(reader, config.env.granularity, config.env.protect))
+
+
+def start_run(config: RunConfig, command: str, overwrite: bool) -> tuple[RunDirectory, Prepared]:
+    """A fresh run directory with its data; nothing is made before the data is known to be good."""
+    choose_device(config.device)
+    prepared = prepared_data(config)
+    run = RunDirectory.create(config, overwrite=overwrite)
+    run.write_environment(command, prepared.manifest.hash)
+    return run, prepared
+
+
+def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:
+    """Both judges in the run's folder; the share of bits that reading saves each."""
+    return ready_judges(run.config, prepared.folder, prepared.manifest.hash, run.judges)
+
+
+def warm_start(run: RunDirectory, prepared: Prepared) -> list[float]:
+    """Write the policy's two starting points as artifacts, `prior/` and `warm_start/`; losses of the imitation."""
+    config = run.config
+    device = choose_device(config.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        settings = {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code}
+        network, tokenizer, layout = build_scorer(settings, prepared.reader)
+    train = prepared.examples("train")
+    counts_V = np.zeros(len(network.get_buffer("bits_V")))
+    for example in train:
+        np.add.at(counts_V, tokenizer.encode(example.text)[0], 1)
+    network.fit_prior(torch.from_numpy(counts_V))
+    scorer = TextScorer(network, tokenizer, config.policy.window, layout, device)
+    export(run, prepared, scorer, run.path / "prior", stage="prior", iteration=0)
+    losses: list[float] = []
+    if config.warm_start.steps:
+        rng = np.random.default_rng([config.seed, 3])
+        chosen = [train[i] for i in rng.permutation(len(train))[: config.warm_start.texts]]
+        units = prepared.units(chosen)
+        rate = min(1.0, max(config.env.rates) + 0.1)
+        judge = load_judge(run.judges / "reward", device)
+        orders = teacher_order(judge, units, chosen, config.warm_start.passes, rate)
+        losses = imitate(
+            scorer, units, chosen, orders, rate=rate, config=config.warm_start, seed=config.seed
+        )
+    export(run, prepared, scorer, run.path / "warm_start", stage="warm_start", iteration=0)
+    return losses
+
+
+def export(
+    run: RunDirectory, prepared: Prepared, scorer: TextScorer, folder: Path, *, stage: str, iteration: int
+) -> None:
+    """Save a scorer as an artifact that says what it is and what it was trained on."""
+    config = run.config
+    manifest = ArtifactManifest(
+        name=config.name,
+        created_by=__version__,
+        policy=config.policy,
+        granularity=config.env.granularity,
+        protect=config.env.protect,
+        rates=config.env.rates,
+        seed=config.seed,
+        iteration=iteration,
+        stage=stage,
+        data={"source": config.data.source, "hash": prepared.manifest.hash},
+        trained_rows=tuple(trained_hashes(prepared.folder)),
+    )
+    save_artifact(folder, manifest, scorer.network, prepared.reader)

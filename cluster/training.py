@@ -1,0 +1,164 @@
+"""The driver: data, judges, warm start, GRPO across Ray actors, evaluation, report. Read it top to bottom."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cluster import placement, stages
+from cluster.assembly import build_algorithm
+from cluster.evaluating import evaluate_run
+from cluster.services import RemoteJudge, start_judge, wait_until_ready
+from cluster.session import ray_session
+from cluster.validation import Validation
+from policies.grpo import GRPO
+from rlcompress.artifact import WEIGHTS
+from rlcompress.config.schema import RunConfig
+from rlcompress.models.scorer import TextScorer
+from rlcompress.progress import Progress
+from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
+from rlcompress.report import write_report
+from rlcompress.runs import RunDirectory
+from rlcompress.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: RunConfig | None, *, command: str = "", resume: str | Path | None = None, overwrite: bool = False
+) -> RunDirectory:
+    """Train a compressor, evaluate it on held-out text and write the report.
+
+    Args:
+        config: a whole run; None with `resume`, which brings its own.
+        command: what the user typed, for the record.
+        resume: a run directory to continue from its newest whole checkpoint.
+        overwrite: replace an earlier run of the same name.
+
+    Raises:
+        UserError: a mistake in the configuration, the data or the resources.
+    """
+    if resume is not None:
+        run = RunDirectory.open(resume)
+        prepared = stages.prepared_data(run.config)
+        run.write_environment(command, prepared.manifest.hash)
+    else:
+        assert config is not None, "a run needs a configuration"
+        run, prepared = stages.start_run(config, command, overwrite)
+    with ray_session(run.config), run.recording():
+        placement.require(run.config)
+        print(placement.describe(run.config), flush=True)
+        if resume is None:
+            _before_learning(run, prepared)
+        learn(run, prepared, resume=resume is not None)
+    evaluate_run(run, prepared)
+    report = write_report([run.path])
+    print(f"report     {report}\nartifact   {run.artifact}")
+    return run
+
+
+def sft(config: RunConfig, *, command: str = "", overwrite: bool = False) -> RunDirectory:
+    """The stages before learning alone: judges and the imitated warm start, saved as an artifact."""
+    run, prepared = stages.start_run(config, command, overwrite)
+    with ray_session(config), run.recording():
+        _before_learning(run, prepared)
+    print(f"artifact   {run.path / 'warm_start'}")
+    return run
+
+
+def _before_learning(run: RunDirectory, prepared: stages.Prepared) -> None:
+    counts = ", ".join(f"{c.rows} {name}" for name, c in prepared.manifest.splits.items())
+    print(f"data       {run.config.data.source}: {counts} rows", flush=True)
+    started = time.monotonic()
+    gains = stages.judged(run, prepared)
+    saved = ", ".join(f"{role} {gain:.1%}" for role, gain in gains.items())
+    print(f"judges     bits saved by reading the kept text: {saved}  ({time.monotonic() - started:.0f} s)", flush=True)
+    started = time.monotonic()
+    losses = stages.warm_start(run, prepared)
+    if losses:
+        print(f"warm start {losses[0]:.3f} -> {losses[-1]:.3f} nats a draw  ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+def learn(run: RunDirectory, prepared: stages.Prepared, *, resume: bool = False) -> None:
+    """The reinforcement learning of a run whose judges and warm start lie in its folder."""
+    config = run.config
+    judge = RemoteJudge(f"{config.name}-reward-{run.path.resolve()}", config.judges.reward.timeout)
+    actor = start_judge(
+        judge.name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts
+    )
+    algorithm: GRPO | None = None
+    try:
+        wait_until_ready(judge)
+        prompts = prepared.manifest.splits["train"].rows
+        algorithm = build_algorithm(config, prepared.folder, prompts, judge, run.path / "warm_start" / WEIGHTS)
+        if resume:
+            checkpoint = find_checkpoint(run.checkpoints)
+            algorithm.restore_from_path(str(checkpoint.resolve()))
+            print(f"resumed    {checkpoint}", flush=True)
+        _loop(run, prepared, algorithm, judge, resume)
+    finally:
+        if algorithm is not None:
+            algorithm.stop()
+        _end(actor)
+
+
+def _loop(run: RunDirectory, prepared: stages.Prepared, algorithm: GRPO, judge: RemoteJudge, resume: bool) -> None:
+    config = run.config
+    scorer = policy_scorer(run, prepared)
+    validation = Validation(run, prepared, judge)
+    progress = Progress(config.learner.iterations, every=10, start=algorithm.iteration)
+    with Tracker(config.tracking, run.path, config.name, after=algorithm.iteration if resume else None) as tracker:
+        while algorithm.iteration < config.learner.iterations:
+            algorithm.train()
+            step, metrics = algorithm.iteration, dict(algorithm.last_metrics)
+            last = step == config.learner.iterations
+            if step % config.checkpoint.validate_every == 0 or last:
+                load_policy(algorithm, scorer)
+                metrics.update(validation.measure(scorer))
+            tracker.log(step, metrics)
+            progress.update(step, {k: metrics[k] for k in ("reward/mean", "time/sample") if k in metrics})
+            stop = validation.patience_is_over()
+            if step % config.checkpoint.every == 0 or validation.improved or last or stop:
+                _checkpoint(run, algorithm, best=validation.improved)
+            if stop:
+                print(f"stopped    no improvement in {config.checkpoint.patience} validations", flush=True)
+                break
+    best = find_checkpoint(run.checkpoints, "best")
+    algorithm.restore_from_path(str(best.resolve()))
+    load_policy(algorithm, scorer)
+    stages.export(run, prepared, scorer, run.artifact, stage="rl", iteration=algorithm.iteration)
+
+
+def policy_scorer(run: RunDirectory, prepared: stages.Prepared) -> TextScorer:
+    """A scorer in the driver for validation and export; its weights are set by `load_policy`."""
+    from rlcompress.artifact import load_scorer
+    from rlcompress.device import choose_device
+
+    return load_scorer(run.path / "warm_start", choose_device(run.config.device))[1]
+
+
+def load_policy(algorithm: GRPO, scorer: TextScorer) -> None:
+    """Copy the learner's weights into the scorer."""
+    prefix = "network."
+    state = {k.removeprefix(prefix): torch.as_tensor(v) for k, v in algorithm.weights().items() if k.startswith(prefix)}
+    scorer.network.load_state_dict(state)
+
+
+def _checkpoint(run: RunDirectory, algorithm: GRPO, best: bool) -> None:
+    name = checkpoint_name(algorithm.iteration)
+    with publishing(run.checkpoints / name) as folder:
+        algorithm.save_to_path(str(folder.resolve()))
+    point(run.checkpoints, "last", name)
+    if best:
+        point(run.checkpoints, "best", name)
+    rotate(run.checkpoints, run.config.checkpoint.keep)
+
+
+def _end(actor: Any) -> None:
+    import ray
+
+    ray.kill(actor)

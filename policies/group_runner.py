@@ -1,0 +1,160 @@
+"""A rollout actor that owns whole groups: one policy forward for P prompts, G samples each, one judge call."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import ray
+import torch
+from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
+from ray.tune.registry import ENV_CREATOR, _global_registry
+
+from policies.groups import Group, SampleReport, Task
+from policies.module import SCORES
+from rlcompress.models.features import Features, featurise
+from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
+from rlcompress.selection import Ranking, budget_tokens, rank
+from rlcompress.words import FloatArray, Status, Units
+
+
+class GroupRunner(EnvRunner):
+    """Samples groups for GRPO. The environment, reached through RLlib's registry, stays the source of every reward.
+
+    An exception in an environment or reward would end the actor without a word at the driver; here it becomes part
+    of the `SampleReport`, with its traceback.
+    """
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        self.group_size: int = config.env_config["samples_per_prompt"]
+        self.prompts: int = config.env_config["prompts_per_call"]
+        creator = _global_registry.get(ENV_CREATOR, config.env)
+        context = EnvContext(
+            {**config.env_config, "num_envs": self.prompts * self.group_size}, worker_index=self.worker_index or 0
+        )
+        self.env: gym.vector.VectorEnv[Any, Any, Any] = creator(context)
+        self.module = config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build()
+        self.sequence_number = 0
+
+    def assert_healthy(self) -> None:
+        assert self.module is not None
+
+    def get_spaces(self) -> dict[str, tuple[gym.Space[Any], gym.Space[Any]]]:
+        single = (self.env.single_observation_space, self.env.single_action_space)
+        return {
+            INPUT_ENV_SPACES: (self.env.observation_space, self.env.action_space),
+            INPUT_ENV_SINGLE_SPACES: single,
+            DEFAULT_MODULE_ID: single,
+        }
+
+    def sample(self, tasks: Sequence[Task] = (), **kwargs: Any) -> SampleReport:
+        """Sample every task; groups come back in the order of the tasks."""
+        report = SampleReport(runner=self.worker_index or 0)
+        for start in range(0, len(tasks), self.prompts):
+            chunk = list(tasks[start : start + self.prompts])
+            try:
+                report.groups.extend(self._sample_chunk(chunk))
+            except Exception:
+                report.errors.append(traceback.format_exc())
+        self.metrics.log_value(
+            NUM_ENV_STEPS_SAMPLED_LIFETIME, len(report.groups) * self.group_size, reduce="lifetime_sum"
+        )
+        return report
+
+    def _sample_chunk(self, tasks: list[Task]) -> list[Group]:
+        G, wanted = self.group_size, len(tasks)
+        filled = tasks + [tasks[-1]] * (self.prompts - wanted)  # a vector environment has a fixed size
+        copies = [task for task in filled for _ in range(G)]
+        observed, infos = self.env.reset(
+            options={"indices": [task.example for task in copies], "rates": [task.rate for task in copies]}
+        )
+        texts: list[Units] = list(infos["units"][::G])[:wanted]
+        questions: list[str | None] = [text or None for text in observed["question"][::G]][:wanted]
+        features = featurise(texts, questions, self.module.tokenizer, self.module.window, self.module.layout)
+        tensors = {name: torch.from_numpy(value) for name, value in features.items()}
+        with torch.no_grad():
+            scores_PN: torch.Tensor = self.module.forward_inference(tensors)[SCORES]
+        priorities = [
+            [
+                gumbel_priorities(
+                    scores_PN[p, : len(texts[p])].double().numpy(), task.tau, np.random.default_rng([task.seed, task.serial, g])
+                )
+                for g in range(G)
+            ]
+            for p, task in enumerate(tasks)
+        ]
+        rankings = [
+            [rank(texts[p], values, budget_tokens(texts[p], task.rate)) for values in priorities[p]]
+            for p, task in enumerate(tasks)
+        ]
+        _, rewards, _, _, outcome = self.env.step(self._actions(priorities))
+        return self._groups(tasks, texts, features, scores_PN, rankings, rewards, outcome)
+
+    def _actions(self, priorities: list[list[FloatArray]]) -> np.ndarray[Any, Any]:
+        width = self.env.single_action_space.shape[0]  # type: ignore[index]
+        actions = np.zeros((self.prompts * self.group_size, width), np.float64)
+        for p, group in enumerate(priorities):
+            for g, values in enumerate(group):
+                actions[p * self.group_size + g, : len(values)] = values
+        return actions
+
+    def _groups(
+        self,
+        tasks: list[Task],
+        texts: list[Units],
+        features: Features,
+        scores_PN: torch.Tensor,
+        rankings: list[list[Ranking]],
+        rewards: Any,
+        outcome: dict[str, Any],
+    ) -> list[Group]:
+        G = self.group_size
+        order_PGN, draws_PG, free_P = pack_rankings(rankings, scores_PN.shape[1])
+        tau_P = torch.tensor([t.tau for t in tasks])
+        logp_PGN = draw_logp(
+            scores_PN, torch.from_numpy(order_PGN), torch.from_numpy(draws_PG), torch.from_numpy(free_P), tau_P
+        ).numpy()
+        groups = []
+        for p, task in enumerate(tasks):
+            rows = slice(p * G, (p + 1) * G)
+            groups.append(
+                Group(
+                    task=task,
+                    features={name: value[p : p + 1] for name, value in features.items()},
+                    order_GN=order_PGN[p],
+                    draws_G=draws_PG[p],
+                    free=int(free_P[p]),
+                    logp_GN=logp_PGN[p],
+                    reward_G=np.asarray(rewards[rows], np.float64),
+                    status_G=tuple(Status(s) for s in outcome["status"][rows]),
+                    terms={name: np.asarray(values[rows]) for name, values in outcome["reward_terms"].items()},
+                    achieved_rate_G=np.asarray(outcome["achieved_rate"][rows], np.float64),
+                )
+            )
+        return groups
+
+    def get_metrics(self) -> Any:
+        return self.metrics.reduce()
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {COMPONENT_RL_MODULE: self.module.get_state(), WEIGHTS_SEQ_NO: self.sequence_number}
+
+    def set_state(self, state: dict[str, Any]) -> None:  # RLlib calls it by this parameter name
+        weights = state.get(COMPONENT_RL_MODULE)
+        if weights is None:
+            return
+        if isinstance(weights, ray.ObjectRef):
+            weights = ray.get(weights)
+        self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
+        self.sequence_number = state.get(WEIGHTS_SEQ_NO, self.sequence_number)
+
+    def stop(self) -> None:
+        self.env.close()

@@ -1,0 +1,53 @@
+"""Advantages of G samples of one prompt, relative to their own group. All take and give [P, G] with a mask.
+
+Masked samples (a failed judge, nothing to decide) take no part: neither in the statistics nor in the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+AdvantageFn = Callable[[Tensor, Tensor], Tensor]
+
+
+def group_spread(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+    """Standard deviation [P] of the valid rewards of each group (divisor n); 0 with fewer than two."""
+    count = ok_PG.sum(1)
+    centred = _centred(reward_PG, ok_PG)
+    spread = (centred.square().sum(1) / count.clamp(min=1)).sqrt()
+    return torch.where(count >= 2, spread, 0.0)
+
+
+def centred(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+    """A = r − mean (Dr. GRPO, Liu et al. 2025): no division, so easy and hard prompts keep their scale."""
+    return _centred(reward_PG, ok_PG)
+
+
+def standardised(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+    """A = (r − mean) / (std + 1e-8) (GRPO, Shao et al. 2024), std with divisor n."""
+    spread_P = group_spread(reward_PG, ok_PG)
+    return _centred(reward_PG, ok_PG) / (spread_P[:, None] + 1e-8)
+
+
+def leave_one_out(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+    """A = r − mean of the others = n/(n−1) · (r − mean) (RLOO, Ahmadian et al. 2024); 0 for a group of one."""
+    count = ok_PG.sum(1, keepdim=True)
+    factor = torch.where(count >= 2, count / (count - 1).clamp(min=1), 0.0)
+    return _centred(reward_PG, ok_PG) * factor
+
+
+def _centred(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+    safe = torch.where(ok_PG, reward_PG, 0.0)
+    mean = safe.sum(1, keepdim=True) / ok_PG.sum(1, keepdim=True).clamp(min=1)
+    return torch.where(ok_PG, safe - mean, 0.0)
+
+
+ADVANTAGES: dict[str, AdvantageFn] = {
+    "grpo": standardised,
+    "dapo": standardised,
+    "dr_grpo": centred,
+    "rloo": leave_one_out,
+}

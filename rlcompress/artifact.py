@@ -1,0 +1,102 @@
+"""The artifact: what is served. A folder with `manifest.json`, `model.safetensors` and a tokenizer; no pickle, no code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+
+from rlcompress.config.schema import PolicyConfig
+from rlcompress.errors import UserError
+from rlcompress.models.scorer import HubEncoder, TextScorer, UnitScorer, build_scorer
+from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+
+FORMAT = 1
+MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+
+
+class Manifest(BaseModel):
+    """What an artifact says about itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int = FORMAT
+    name: str
+    created_by: str  # rlcompress version
+    policy: PolicyConfig
+    granularity: str
+    protect: tuple[str, ...] = ()
+    rates: tuple[float, ...]  # trained at; any rate may be asked
+    passes: int = 1
+    nested: bool = True
+    seed: int
+    iteration: int
+    stage: str  # prior, warm_start or rl
+    data: dict[str, Any]
+    trained_rows: tuple[str, ...] = ()  # hashes, so that an evaluation can refuse them
+
+
+def save_artifact(folder: Path, manifest: Manifest, network: UnitScorer, reader: TextTokenizer) -> None:
+    """Write everything that serving needs, weights as float32 safetensors."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+    save_file(state, str(folder / WEIGHTS))
+    reader.save(folder / "tokenizer")
+    if isinstance(network.encoder, HubEncoder):
+        network.encoder.model.config.save_pretrained(folder / "encoder")
+        load_hub_tokenizer(manifest.policy.encoder).save_pretrained(folder / "encoder")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+
+
+def load_hub_tokenizer(name: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(name)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an artifact.
+
+    Raises:
+        UserError: no manifest, an unreadable one, or one of a newer format.
+    """
+    file = folder / MANIFEST
+    if not file.is_file():
+        raise UserError(f"no artifact in {folder}: it has no {MANIFEST}; give a run or an artifact folder")
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        if data.get("format") != FORMAT:
+            raise UserError(f"{file} has format {data.get('format')}, this version reads {FORMAT}: update rlcompress")
+        return Manifest.model_validate(data)
+    except (ValueError, ValidationError) as error:
+        raise UserError(f"{file} cannot be read ({str(error).splitlines()[0]}): save the artifact again") from error
+
+
+def load_scorer(folder: Path, device: torch.device) -> tuple[Manifest, TextScorer, TextTokenizer]:
+    """Manifest, scorer and reader tokenizer of an artifact; nothing is fetched.
+
+    Raises:
+        UserError: a file is missing or does not fit the manifest.
+    """
+    manifest = read_manifest(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(f"{folder} has no {WEIGHTS}: the artifact is incomplete, export it again")
+    reader = load_tokenizer(str(folder / "tokenizer"))
+    settings = manifest.policy.model_dump()
+    if manifest.policy.encoder != "builtin:scorer":
+        settings["encoder"] = str(folder / "encoder")
+    network, tokenizer, layout = build_scorer(settings, reader, pretrained=False)
+    try:
+        network.load_state_dict(load_file(str(folder / WEIGHTS)))
+    except RuntimeError as error:
+        raise UserError(f"{folder / WEIGHTS} does not fit {MANIFEST}: export the artifact again") from error
+    return manifest, TextScorer(network, tokenizer, manifest.policy.window, layout, device), reader
+
+
+def trained_hashes(folder: Path) -> Sequence[str]:
+    return read_manifest(folder).trained_rows

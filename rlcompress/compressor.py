@@ -1,0 +1,164 @@
+"""`Compressor`: text in, shorter text out. Training, evaluation and serving all go through it; it needs no Ray."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+from rlcompress.artifact import Manifest, load_scorer
+from rlcompress.device import choose_device
+from rlcompress.errors import UserError
+from rlcompress.models.scorer import TextScorer
+from rlcompress.models.tokenizer import TextTokenizer
+from rlcompress.selection import select
+from rlcompress.text.segment import Segmenter
+from rlcompress.words import Compression, Example, FloatArray, Units
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """A compressed text with its account: `text` is made of `spans` of the source, byte for byte."""
+
+    text: str
+    source: str
+    spans: list[tuple[int, int]]
+    units: list[tuple[int, int]]
+    scores: list[float]
+    kept: list[bool]
+    status: str
+    rate: float
+    achieved_rate: float
+    achieved_rate_retokenised: float
+    original_tokens: int
+    kept_tokens: int
+    compressed_tokens: int
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Compressor:
+    """A trained masking policy with the tokenizer that counts its budget. Safe to share between threads."""
+
+    def __init__(self, manifest: Manifest, scorer: TextScorer, reader: TextTokenizer, path: Path | None = None) -> None:
+        self.manifest = manifest
+        self.path = path
+        self._scorer = scorer
+        self._reader = reader
+        self._segmenter = Segmenter(reader, manifest.granularity, manifest.protect)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str = "auto") -> Compressor:
+        """Load a run directory (its `artifact/`) or an artifact folder.
+
+        Raises:
+            UserError: nothing there, or an incomplete artifact, or an absent device.
+        """
+        folder = Path(path)
+        if not (folder / "manifest.json").is_file() and (folder / "artifact").is_dir():
+            folder = folder / "artifact"
+        manifest, scorer, reader = load_scorer(folder, choose_device(device))
+        return cls(manifest, scorer, reader, folder)
+
+    @overload
+    def compress(
+        self,
+        text: str,
+        rate: float | None = ...,
+        *,
+        target_tokens: int | None = ...,
+        question: str | None = ...,
+        protect: Sequence[str] = ...,
+    ) -> Compressed: ...
+    @overload
+    def compress(
+        self,
+        text: Sequence[str],
+        rate: float | None = ...,
+        *,
+        target_tokens: int | None = ...,
+        question: str | None = ...,
+        protect: Sequence[str] = ...,
+    ) -> list[Compressed]: ...
+    def compress(
+        self,
+        text: str | Sequence[str],
+        rate: float | None = None,
+        *,
+        target_tokens: int | None = None,
+        question: str | None = None,
+        protect: Sequence[str] = (),
+    ) -> Compressed | list[Compressed]:
+        """Keep `rate` of the reader's tokens (default 0.5), or at most `target_tokens` a text.
+
+        `protect` adds patterns (regular expressions, or numbers, urls, code, tags, json) whose matches always stay.
+
+        Raises:
+            UserError: a rate outside (0, 1], both budgets at once, or a bad pattern.
+        """
+        if rate is not None and target_tokens is not None:
+            raise UserError("give rate or target_tokens, not both")
+        if target_tokens is None:
+            rate = 0.5 if rate is None else rate
+            if not 0.0 < rate <= 1.0:
+                raise UserError(f"rate must be above 0 and at most 1, got {rate:g}")
+        elif target_tokens < 1:
+            raise UserError(f"target_tokens must be at least 1, got {target_tokens}")
+        texts = [text] if isinstance(text, str) else list(text)
+        with self._lock:
+            units = [self._segmenter(one, protect) for one in texts]
+            scores = self._scorer.scores(units, [question] * len(units))
+        results = [
+            self._account(select(u, s, rate, target_tokens=target_tokens), s) for u, s in zip(units, scores, strict=True)
+        ]
+        return results[0] if isinstance(text, str) else results
+
+    def scores(self, texts: Sequence[Units], questions: Sequence[str | None]) -> list[FloatArray]:
+        """One score a unit, for texts that are already cut into units."""
+        with self._lock:
+            return self._scorer.scores(texts, questions)
+
+    @property
+    def segmenter(self) -> Segmenter:
+        return self._segmenter
+
+    def _account(self, compression: Compression, scores_N: FloatArray) -> Compressed:
+        units, text = compression.units, compression.text
+        total = units.total_cost
+        retokenised = len(self._reader.encode(text)[0])
+        return Compressed(
+            text=text,
+            source=units.text,
+            spans=compression.spans,
+            units=list(zip(units.starts_N.tolist(), units.ends_N.tolist(), strict=True)),
+            scores=scores_N.tolist(),
+            kept=compression.kept_N.tolist(),
+            status=compression.status.value,
+            rate=compression.rate,
+            achieved_rate=compression.achieved_rate,
+            achieved_rate_retokenised=retokenised / total if total else 1.0,
+            original_tokens=total,
+            kept_tokens=compression.kept_tokens,
+            compressed_tokens=retokenised,
+        )
+
+
+class CompressorMethod:
+    """A `Compressor` as an evaluation method: the same scores that serving uses."""
+
+    stochastic = False
+    keeps_all = False
+
+    def __init__(self, compressor: Compressor, name: str = "rl") -> None:
+        self.name = name
+        self.compressor = compressor
+
+    def priorities(
+        self, units: Sequence[Units], examples: Sequence[Example], rate: float, seed: int
+    ) -> list[FloatArray]:
+        return self.compressor.scores(units, [example.question for example in examples])
+

@@ -1,0 +1,100 @@
+"""What an encoder sees of a text: one function for training, evaluation and serving, so they cannot differ.
+
+A text is cut into overlapping windows of tokens; each token is owned by the window in which it stands most central. The
+question, when there is one, precedes every window as a segment of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlcompress.text.units import token_units
+from rlcompress.words import IntArray, Tokenizer, Units
+
+Features = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowLayout:
+    """Special tokens round a row: `begin question middle text end`; empty for the built-in encoder."""
+
+    begin: tuple[int, ...] = ()
+    middle: tuple[int, ...] = ()
+    end: tuple[int, ...] = ()
+
+
+def window_bounds(length: int, window: int) -> list[tuple[int, int, int, int]]:
+    """Windows over `length` tokens as (start, end, owned start, owned end); owned parts tile the text.
+
+    Neighbours overlap by half a window and split the overlap in its middle.
+    """
+    if length <= window:
+        return [(0, length, 0, length)]
+    stride = max(1, window // 2)
+    starts = [*range(0, length - window, stride), length - window]
+    bounds = []
+    owned = 0
+    for i, start in enumerate(starts):
+        end = start + window
+        until = length if i + 1 == len(starts) else (starts[i + 1] + end) // 2
+        bounds.append((start, end, owned, until))
+        owned = until
+    return bounds
+
+
+def featurise(
+    texts: Sequence[Units],
+    questions: Sequence[str | None],
+    tokenizer: Tokenizer,
+    window: int,
+    layout: RowLayout | None = None,
+) -> Features:
+    """Arrays for a scorer: P texts, W windows, T tokens, N units, padded to the largest.
+
+    Returns:
+        ids_PWT, valid_PWT (a token is there), own_PWT (it counts for its unit), unit_PWT (its unit),
+        segment_PWT (1 in the question) and exists_PN (the text has that unit).
+    """
+    layout = layout or RowLayout()
+    rows = [_rows(u, q, tokenizer, window, layout) for u, q in zip(texts, questions, strict=True)]
+    P, W = len(rows), max((len(r) for r in rows), default=1)
+    T = max((len(row[0]) for r in rows for row in r), default=1)
+    N = max((len(u) for u in texts), default=1)
+    shape = (P, max(W, 1), max(T, 1))
+    arrays = {name: np.zeros(shape, np.int64) for name in ("ids_PWT", "unit_PWT", "segment_PWT")}
+    masks = {name: np.zeros(shape, np.bool_) for name in ("valid_PWT", "own_PWT")}
+    for p, text_rows in enumerate(rows):
+        for w, (ids, units, own, segment) in enumerate(text_rows):
+            arrays["ids_PWT"][p, w, : len(ids)] = ids
+            arrays["unit_PWT"][p, w, : len(ids)] = units
+            arrays["segment_PWT"][p, w, : len(ids)] = segment
+            masks["own_PWT"][p, w, : len(ids)] = own
+            masks["valid_PWT"][p, w, : len(ids)] = True
+    masks["valid_PWT"][:, :, 0] = True  # attention over a row without any token is undefined
+    exists_PN = np.arange(max(N, 1))[None] < np.array([len(u) for u in texts])[:, None]
+    return {**arrays, **masks, "exists_PN": exists_PN}
+
+
+Row = tuple[list[int], list[int], list[bool], list[int]]
+
+
+def _rows(units: Units, question: str | None, tokenizer: Tokenizer, window: int, layout: RowLayout) -> list[Row]:
+    ids_T, spans_T2 = tokenizer.encode(units.text)
+    unit_T: IntArray = token_units(units.text, units.starts_N, spans_T2)
+    asked = tokenizer.encode(question)[0].tolist()[: window // 4] if question else []
+    head = [*layout.begin, *asked, *(layout.middle if asked else ())]
+    room = max(8, window - len(head) - len(layout.end))
+    rows: list[Row] = []
+    for start, end, own_start, own_end in window_bounds(len(ids_T), room):
+        size = end - start
+        ids = [*head, *ids_T[start:end].tolist(), *layout.end]
+        unit = [*([0] * len(head)), *unit_T[start:end].tolist(), *([0] * len(layout.end))]
+        own = [False] * len(ids)
+        own[len(head) + own_start - start : len(head) + own_end - start] = [True] * (own_end - own_start)
+        segment = [*([1] * len(head)), *([0] * (size + len(layout.end)))]
+        rows.append((ids, unit, own, segment))
+    return rows

@@ -1,0 +1,54 @@
+"""The warm start: a scorer learns to order units as a teacher does, before any reinforcement learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from rlcompress.config.schema import WarmStartConfig
+from rlcompress.models.scorer import TextScorer
+from rlcompress.sampling import draw_logp, pack_rankings
+from rlcompress.selection import budget_tokens, rank
+from rlcompress.words import Example, FloatArray, Units
+
+
+def imitate(
+    scorer: TextScorer,
+    units: Sequence[Units],
+    examples: Sequence[Example],
+    orders: Sequence[FloatArray],
+    *,
+    rate: float,
+    config: WarmStartConfig,
+    seed: int,
+    on_step: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Maximise the Plackett–Luce likelihood of the teacher's order of each text, down to the budget at `rate`.
+
+    Returns the loss of each step: mean negative log-probability, in nats, of a draw.
+    """
+    rankings = [rank(u, order, budget_tokens(u, rate)) for u, order in zip(units, orders, strict=True)]
+    decided = [i for i, ranking in enumerate(rankings) if ranking.draws]
+    rng = np.random.default_rng([seed, 2])
+    network = scorer.network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    losses: list[float] = []
+    for step in range(config.steps if decided else 0):
+        chosen = [decided[i] for i in rng.integers(len(decided), size=config.batch)]
+        features = scorer.features([units[i] for i in chosen], [examples[i].question for i in chosen])
+        scores_PN = network({name: torch.from_numpy(value).to(scorer.device) for name, value in features.items()})
+        packed = pack_rankings([[rankings[i]] for i in chosen], scores_PN.shape[1])
+        order_PGN, draws_PG, free_P = (torch.from_numpy(array).to(scorer.device) for array in packed)
+        logp = draw_logp(scores_PN, order_PGN, draws_PG, free_P, torch.ones(len(chosen), device=scorer.device))
+        loss = -logp.sum() / draws_PG.sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        if on_step is not None:
+            on_step(step, losses[-1])
+    network.eval()
+    return losses

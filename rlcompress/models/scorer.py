@@ -1,0 +1,174 @@
+"""Scorers: f(text, question) gives one score a unit; higher stays longer. The rate is never an input.
+
+A score is a prior plus a learned residual that starts at zero, so an untrained policy *is* its prior:
+`score_u = scale * prior_u + residual_u`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlcompress.errors import UserError
+from rlcompress.models.features import Features, RowLayout, featurise
+from rlcompress.models.layers import AttentionBlock, MaskedConvolution
+from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+from rlcompress.words import FloatArray, Units
+
+_PRIOR_CENTRE, _PRIOR_SLOPE = 9.0, 0.25  # bits of a middling token; brings rarity to the scale of Gumbel noise
+
+
+class TokenEncoder(nn.Module):
+    """The built-in encoder, well under 2 M parameters: embeddings, a local window, attention by distance."""
+
+    def __init__(self, vocabulary: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.width = width
+        self.embed = nn.Embedding(vocabulary, width)
+        self.segment = nn.Embedding(2, width)
+        self.local = MaskedConvolution(width, width, 5)
+        self.blocks = nn.ModuleList(AttentionBlock(width, 4) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        nn.init.normal_(self.embed.weight, std=0.5)
+        nn.init.zeros_(self.segment.weight)
+
+    def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
+        hidden_RTD = self.embed(ids_RT) + self.segment(segment_RT)
+        hidden_RTD = hidden_RTD + self.local(hidden_RTD, valid_RT)
+        for block in self.blocks:
+            hidden_RTD = block(hidden_RTD, valid_RT)
+        result: Tensor = self.norm(hidden_RTD)
+        return result
+
+
+class HubEncoder(nn.Module):
+    """Any Hugging Face encoder behind the same call; dropout off, so sampling and learning agree."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.width = int(model.config.hidden_size)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+    def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
+        result: Tensor = self.model(input_ids=ids_RT, attention_mask=valid_RT.long()).last_hidden_state
+        return result
+
+
+class UnitScorer(nn.Module):
+    """Encoder, pooling over the tokens of a unit, zero-initialised head, prior."""
+
+    def __init__(self, encoder: nn.Module, width: int, vocabulary: int, prior: str, prior_scale: float) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.prior = prior
+        self.hidden = nn.Linear(width + 2, width)
+        self.head = nn.Linear(width, 1)
+        self.scale = nn.Parameter(torch.tensor(float(prior_scale)))
+        self.register_buffer("bits_V", torch.full((vocabulary,), _PRIOR_CENTRE))
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def fit_prior(self, counts_V: Tensor) -> None:
+        """Set the rarity prior from token counts of the training text: -log2 of the add-half frequency."""
+        smoothed = counts_V.double() + 0.5
+        self.get_buffer("bits_V").copy_(-(smoothed / smoothed.sum()).log2())
+
+    def forward(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Scores [P, N]; places without a unit are 0."""
+        ids, own, unit = features["ids_PWT"], features["own_PWT"], features["unit_PWT"]
+        exists_PN = features["exists_PN"]
+        P, W, T = ids.shape
+        N = exists_PN.shape[1]
+        hidden = self.encoder(
+            ids.view(P * W, T), features["valid_PWT"].view(P * W, T), features["segment_PWT"].view(P * W, T)
+        ).view(P, W * T, -1)
+        weight = own.view(P, W * T, 1).to(hidden.dtype)
+        target = unit.view(P, W * T, 1)
+        bits = self.get_buffer("bits_V")[ids].view(P, W * T, 1).to(hidden.dtype)
+        columns = torch.cat([hidden, bits, torch.ones_like(bits)], -1) * weight
+        pooled = hidden.new_zeros(P, N, columns.shape[-1]).scatter_add(1, target.expand_as(columns), columns)
+        count_PN1 = pooled[..., -1:]
+        mean = pooled[..., :-1] / count_PN1.clamp(min=1.0)
+        rarity = (mean[..., -1:] - _PRIOR_CENTRE) * _PRIOR_SLOPE
+        inner = torch.cat([mean[..., :-1], rarity, count_PN1.clamp(min=1.0).log()], -1)
+        residual_PN = self.head(nn.functional.gelu(self.hidden(inner)))[..., 0]
+        prior_PN = self.scale * rarity[..., 0] if self.prior == "rarity" else torch.zeros_like(residual_PN)
+        return torch.where(exists_PN, prior_PN + residual_PN, 0.0)
+
+
+class TextScorer:
+    """A `UnitScorer` with its tokenizer: texts in, one array of scores a text out."""
+
+    def __init__(
+        self, network: UnitScorer, tokenizer: TextTokenizer, window: int, layout: RowLayout, device: torch.device
+    ) -> None:
+        self.network = network.to(device).eval()
+        self.tokenizer = tokenizer
+        self.window = window
+        self.layout = layout
+        self.device = device
+
+    def features(self, texts: Sequence[Units], questions: Sequence[str | None]) -> Features:
+        return featurise(texts, questions, self.tokenizer, self.window, self.layout)
+
+    @torch.no_grad()
+    def scores(self, texts: Sequence[Units], questions: Sequence[str | None], batch: int = 32) -> list[FloatArray]:
+        """One array [N] of float64 scores a text, texts of similar length together."""
+        result: list[FloatArray] = [np.zeros(0)] * len(texts)
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i].text))
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            features = self.features([texts[i] for i in chosen], [questions[i] for i in chosen])
+            tensors = {k: torch.from_numpy(v).to(self.device) for k, v in features.items()}
+            scores_PN = self.network(tensors).cpu().numpy().astype(np.float64)
+            for row, i in enumerate(chosen):
+                result[i] = scores_PN[row, : len(texts[i])]
+        return result
+
+
+def build_scorer(
+    settings: Mapping[str, Any], reader: TextTokenizer, *, pretrained: bool = True
+) -> tuple[UnitScorer, TextTokenizer, RowLayout]:
+    """A fresh scorer from the fields of `PolicyConfig`; the built-in one shares the reader's tokenizer.
+
+    `pretrained=False` builds an encoder's architecture alone, for weights that are loaded afterwards.
+
+    Raises:
+        UserError: the encoder's folder or hub id cannot be loaded.
+    """
+    name = settings["encoder"]
+    if name == "builtin:scorer":
+        encoder: nn.Module = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"])
+        network = UnitScorer(
+            encoder, settings["width"], reader.vocabulary, settings["prior"], settings["prior_scale"]
+        )
+        return network, reader, RowLayout()
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    trust = bool(settings.get("trust_remote_code", False))
+    try:
+        model = (
+            AutoModel.from_pretrained(name, trust_remote_code=trust)
+            if pretrained
+            else AutoModel.from_config(AutoConfig.from_pretrained(name), trust_remote_code=trust)
+        )
+        special = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"policy.encoder {name!r} cannot be loaded ({str(error).splitlines()[0]}): give builtin:scorer, "
+            "a model folder, or a hub id that is in the local cache"
+        ) from error
+    hub = HubEncoder(model)
+    tokenizer = load_tokenizer(name)
+    begin = tuple(i for i in [special.cls_token_id] if i is not None)
+    end = tuple(i for i in [special.sep_token_id] if i is not None)
+    vocabulary = int(model.config.vocab_size)
+    network = UnitScorer(hub, hub.width, vocabulary, settings["prior"], settings["prior_scale"])
+    return network, tokenizer, RowLayout(begin=begin, middle=end, end=end)
