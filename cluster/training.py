@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 
 from cluster import placement, stages
 from cluster.assembly import build_algorithm
-from cluster.evaluating import evaluate_run
+from cluster.evaluating import evaluate_run, report
 from cluster.services import RemoteJudge, start_judge, wait_until_ready
 from cluster.session import ray_session
 from cluster.validation import Validation
 from policies.grpo import GRPO
-from rlcompress.artifact import WEIGHTS
+from rlcompress.artifact import WEIGHTS, load_scorer
+from rlcompress.compressor import Compressor
 from rlcompress.config.schema import RunConfig
+from rlcompress.device import choose_device
 from rlcompress.models.scorer import TextScorer
 from rlcompress.progress import Progress
 from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
-from rlcompress.report import write_report
 from rlcompress.runs import RunDirectory
 from rlcompress.tracking import Tracker
 
@@ -55,9 +58,9 @@ def train(
         if resume is None:
             _before_learning(run, prepared)
         learn(run, prepared, resume=resume is not None)
-    evaluate_run(run, prepared)
-    report = write_report([run.path])
-    print(f"report     {report}\nartifact   {run.artifact}")
+        evaluate_run(run, prepared)
+        page = report(run)
+    _say_goodbye(run, prepared, page)
     return run
 
 
@@ -83,8 +86,26 @@ def _before_learning(run: RunDirectory, prepared: stages.Prepared) -> None:
         print(f"warm start {losses[0]:.3f} -> {losses[-1]:.3f} nats a draw  ({time.monotonic() - started:.0f} s)", flush=True)
 
 
-def learn(run: RunDirectory, prepared: stages.Prepared, *, resume: bool = False) -> None:
-    """The reinforcement learning of a run whose judges and warm start lie in its folder."""
+def _say_goodbye(run: RunDirectory, prepared: stages.Prepared, page: Path) -> None:
+    """A sample of what was learned, where everything lies, and what to type next."""
+    sample = prepared.examples("test")[0].text
+    compressed = Compressor.from_pretrained(run.artifact, run.config.device).compress(sample, 0.5)
+    print(f"\nbefore     {sample}\nafter      {compressed.text}")
+    print(f"           ({compressed.kept_tokens} of {compressed.original_tokens} tokens)\n")
+    print(f"report     {page}\nartifact   {run.artifact}")
+    print(f"next       python -m rlcompress compress {run.path} --rate 0.5 < prompt.txt")
+
+
+OnValidation = Callable[[int, dict[str, float]], None]
+
+
+def learn(
+    run: RunDirectory, prepared: stages.Prepared, *, resume: bool = False, on_validation: OnValidation | None = None
+) -> None:
+    """The reinforcement learning of a run whose judges and warm start lie in its folder.
+
+    `on_validation(iteration, metrics)` is called after each validation; what it raises ends the learning.
+    """
     config = run.config
     judge = RemoteJudge(f"{config.name}-reward-{run.path.resolve()}", config.judges.reward.timeout)
     actor = start_judge(
@@ -99,14 +120,21 @@ def learn(run: RunDirectory, prepared: stages.Prepared, *, resume: bool = False)
             checkpoint = find_checkpoint(run.checkpoints)
             algorithm.restore_from_path(str(checkpoint.resolve()))
             print(f"resumed    {checkpoint}", flush=True)
-        _loop(run, prepared, algorithm, judge, resume)
+        _loop(run, prepared, algorithm, judge, resume, on_validation)
     finally:
         if algorithm is not None:
             algorithm.stop()
         _end(actor)
 
 
-def _loop(run: RunDirectory, prepared: stages.Prepared, algorithm: GRPO, judge: RemoteJudge, resume: bool) -> None:
+def _loop(
+    run: RunDirectory,
+    prepared: stages.Prepared,
+    algorithm: GRPO,
+    judge: RemoteJudge,
+    resume: bool,
+    on_validation: OnValidation | None,
+) -> None:
     config = run.config
     scorer = policy_scorer(run, prepared)
     validation = Validation(run, prepared, judge)
@@ -116,14 +144,18 @@ def _loop(run: RunDirectory, prepared: stages.Prepared, algorithm: GRPO, judge: 
             algorithm.train()
             step, metrics = algorithm.iteration, dict(algorithm.last_metrics)
             last = step == config.learner.iterations
-            if step % config.checkpoint.validate_every == 0 or last:
+            validated = step % config.checkpoint.validate_every == 0 or last
+            if validated:
                 load_policy(algorithm, scorer)
                 metrics.update(validation.measure(scorer))
             tracker.log(step, metrics)
             progress.update(step, {k: metrics[k] for k in ("reward/mean", "time/sample") if k in metrics})
             stop = validation.patience_is_over()
-            if step % config.checkpoint.every == 0 or validation.improved or last or stop:
-                _checkpoint(run, algorithm, best=validation.improved)
+            best = validated and validation.improved
+            if step % config.checkpoint.every == 0 or best or last or stop:
+                _checkpoint(run, algorithm, best=best)
+            if validated and on_validation is not None:
+                on_validation(step, metrics)
             if stop:
                 print(f"stopped    no improvement in {config.checkpoint.patience} validations", flush=True)
                 break
@@ -135,9 +167,6 @@ def _loop(run: RunDirectory, prepared: stages.Prepared, algorithm: GRPO, judge: 
 
 def policy_scorer(run: RunDirectory, prepared: stages.Prepared) -> TextScorer:
     """A scorer in the driver for validation and export; its weights are set by `load_policy`."""
-    from rlcompress.artifact import load_scorer
-    from rlcompress.device import choose_device
-
     return load_scorer(run.path / "warm_start", choose_device(run.config.device))[1]
 
 
@@ -159,6 +188,4 @@ def _checkpoint(run: RunDirectory, algorithm: GRPO, best: bool) -> None:
 
 
 def _end(actor: Any) -> None:
-    import ray
-
     ray.kill(actor)

@@ -44,7 +44,7 @@ class Group:
     judge_version: str = ""
 
     @property
-    def ok_G(self) -> NDArray[np.bool_]:
+    def ok_G(self) -> NDArray[np.bool_]:  # noqa: N802 -- a shape in a name
         """Samples that may enter a loss: judged, within budget and with something decided."""
         judged = np.array([s == Status.OK for s in self.status_G])
         return judged & (self.draws_G > 0) & np.isfinite(self.reward_G)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
@@ -94,6 +94,9 @@ class GRPOConfig(AlgorithmConfig):
 
     def get_default_learner_class(self) -> type:
         return GRPOLearner
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=MaskingModule)
 
     @property
     def train_batch_size_per_learner(self) -> int:  # RLlib asks; our batches are counted in prompts
@@ -257,6 +260,12 @@ class GRPO(Algorithm):
             "advantage/std": float(advantage_PG[ok_PG].std()),
             "advantage/max": float(advantage_PG.abs().max()),
         }
+
+    def weights(self) -> dict[str, Any]:
+        """The learner's parameters by name, as numpy arrays."""
+        state = self.learner_group.get_state(components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}")
+        found: dict[str, Any] = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
+        return found
 
     # -- state ----------------------------------------------------------------------------------------------------
 

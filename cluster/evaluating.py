@@ -1,0 +1,203 @@
+"""Evaluation of a run or artifact on held-out text: the Compressor that serves, against every baseline."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from cluster import stages
+from cluster.judges import ready_judges
+from cluster.session import ray_session
+from rlcompress.artifact import read_manifest
+from rlcompress.baselines import BASELINES, Method, build_methods
+from rlcompress.compressor import Compressor, CompressorMethod
+from rlcompress.config.schema import EvaluateConfig, RunConfig
+from rlcompress.data.dataset import trained_hashes
+from rlcompress.data.readers import read_rows
+from rlcompress.errors import UserError
+from rlcompress.evaluation import evaluate as measure
+from rlcompress.evaluation import refuse_trained
+from rlcompress.judges.adapt import adapt_judge
+from rlcompress.judges.build import judge_from_name, load_judge
+from rlcompress.judges.reconstruction import ReconstructionJudge
+from rlcompress.report import write_report
+from rlcompress.results import write_results
+from rlcompress.runs import RunDirectory, find_artifact
+from rlcompress.summary import text_table
+from rlcompress.text.segment import Segmenter
+from rlcompress.words import Example
+
+_STARTS = ("prior", "warm_start")  # artifacts of a run that are evaluated beside the trained one
+_ADAPT_TEXTS, _ADAPT_BATCH = 512, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that an evaluation needs beside the rows."""
+
+    methods: list[Method]
+    reference: str
+    segmenter: Segmenter
+    judge: ReconstructionJudge
+    train: list[Example]
+    settings: EvaluateConfig
+    seed: int
+
+
+def evaluate(
+    target: str | Path,
+    data: str | None = None,
+    rates: Sequence[float] | None = None,
+    seeds: int | None = None,
+    judge: str | None = None,
+    out: str | Path | None = None,
+    methods: Sequence[str] | None = None,
+    skip_trained: bool = False,
+) -> Path:
+    """Evaluate a run, or an artifact alone, on its held-out split or on a file; returns the folder of the results.
+
+    Args:
+        target: a run directory or an artifact folder.
+        data: a file that `read_rows` understands; None takes the run's test split.
+        rates, seeds, methods: instead of the configured ones.
+        judge: a judge or model folder, or a hub id; None takes the run's `judges/heldout`.
+        out: where results go; None is `evaluation/` of the run, or `evaluation-NAME/` for a file.
+        skip_trained: drop rows that were trained on instead of refusing.
+
+    Raises:
+        UserError: nothing to evaluate, no judge, rows that were trained on, an unknown method.
+    """
+    artifact = find_artifact(target)
+    run = RunDirectory.open(target) if (Path(target) / "config.yaml").is_file() else None
+    if run is None and (judge is None or data is None):
+        raise UserError(f"{target} is an artifact alone: give --judge MODEL and --data FILE, or evaluate its run")
+    config = _chosen(run.config if run else RunConfig(), rates, seeds, methods)
+    prepared = stages.prepared_data(config) if run else None
+    examples, path = _rows(config, data, prepared)
+    fresh = refuse_trained(examples, read_manifest(artifact).trained_rows, skip_trained)
+    bench = _bench(config, artifact, run, prepared, judge)
+    folder = Path(out) if out else _folder(Path(target), data)
+    _measure(bench, fresh, path, folder, skipped=len(examples) - len(fresh))
+    return folder
+
+
+def evaluate_run(run: RunDirectory, prepared: stages.Prepared) -> Path:
+    """The evaluation that ends a training run: its test split, its held-out judge, the configured methods."""
+    examples, _ = _rows(run.config, None, prepared)
+    bench = _bench(run.config, run.artifact, run, prepared, None)
+    fresh = refuse_trained(examples, read_manifest(run.artifact).trained_rows)
+    return _measure(bench, fresh, None, run.path / "evaluation")
+
+
+def baselines(
+    config: RunConfig,
+    data: str | None = None,
+    rates: Sequence[float] | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: int | None = None,
+    out: str | Path | None = None,
+) -> Path:
+    """Measure baselines alone, without any trained policy; judges are trained or taken from the cache."""
+    config = _chosen(config, rates, seeds, methods)
+    names = [name for name in config.evaluate.methods if name in BASELINES or methods]
+    prepared = stages.prepared_data(config)
+    examples, path = _rows(config, data, prepared)
+    fresh = refuse_trained(examples, trained_hashes(prepared.folder), skip=False)
+    folder = Path(out) if out else Path(config.runs) / "baselines" / config.name
+    with ray_session(config):
+        ready_judges(config, prepared.folder, prepared.manifest.hash, folder / "judges")
+    train = prepared.examples("train")
+    judge = load_judge(folder / "judges" / "heldout")
+    built = build_methods(
+        names,
+        tokenizer=prepared.reader,
+        train_texts=[example.text for example in train],
+        judge=load_judge(folder / "judges" / "reward"),
+    )
+    bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed)
+    _measure(bench, fresh, path, folder)
+    return folder
+
+
+def _chosen(
+    config: RunConfig, rates: Sequence[float] | None, seeds: int | None, methods: Sequence[str] | None
+) -> RunConfig:
+    asked = {"rates": rates and tuple(rates), "seeds": seeds, "methods": methods and tuple(methods)}
+    section = {**config.evaluate.model_dump(), **{key: value for key, value in asked.items() if value is not None}}
+    return config.model_copy(update={"evaluate": EvaluateConfig.model_validate(section)})
+
+
+def _rows(
+    config: RunConfig, data: str | None, prepared: stages.Prepared | None
+) -> tuple[list[Example], Path | None]:
+    """All rows of a file that was asked for, or the first `evaluate.texts` of the shuffled test split."""
+    if data is not None:
+        return list(read_rows(data, config.data)), Path(data)
+    assert prepared is not None, "an artifact alone comes with data"
+    return prepared.examples("test")[: config.evaluate.texts], None
+
+
+def _folder(target: Path, data: str | None) -> Path:
+    return target / ("evaluation" if data is None else f"evaluation-{Path(data).stem}")
+
+
+def _bench(
+    config: RunConfig, artifact: Path, run: RunDirectory | None, prepared: stages.Prepared | None, judge: str | None
+) -> Bench:
+    compressor = Compressor.from_pretrained(artifact, config.device)
+    methods: list[Method] = [CompressorMethod(compressor)]
+    if run is not None:
+        starts = [name for name in config.evaluate.methods if name in _STARTS and (run.path / name).is_dir()]
+        methods += [CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts]
+    train = prepared.examples("train") if prepared else []
+    reward_judge = load_judge(run.judges / "reward") if run else None
+    methods += build_methods(
+        [name for name in config.evaluate.methods if name not in ("rl", *_STARTS)],
+        tokenizer=compressor.segmenter.tokenizer,
+        train_texts=[example.text for example in train],
+        judge=reward_judge,
+    )
+    if judge is None:
+        assert run is not None, "an artifact alone comes with a judge"
+        shared = load_judge(run.heldout_judge)
+    else:
+        shared = judge_from_name(judge)
+    return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed)
+
+
+def _measure(bench: Bench, examples: list[Example], path: Path | None, folder: Path, skipped: int = 0) -> Path:
+    torch.set_num_threads(os.cpu_count() or 1)
+    settings = bench.settings
+    adapt = None
+    if settings.adapt_steps:
+        adapt = functools.partial(
+            adapt_judge, bench.judge, steps=settings.adapt_steps, batch=_ADAPT_BATCH, seed=bench.seed
+        )
+    evaluation = measure(
+        examples,
+        bench.segmenter,
+        bench.methods,
+        settings.rates,
+        bench.judge,
+        seeds=settings.seeds,
+        bootstrap=settings.bootstrap,
+        seed=bench.seed,
+        reference=bench.reference,
+        adapt=adapt,
+        adapt_examples=bench.train[:_ADAPT_TEXTS] if adapt else (),
+        path=path,
+        skipped=skipped,
+    )
+    document = write_results(evaluation, folder)
+    print(text_table(document), flush=True)
+    return folder
+
+
+def report(run: RunDirectory) -> Path:
+    """The report of a run, with as many samples as it is configured to show."""
+    return write_report([run.path], samples=run.config.evaluate.samples)
