@@ -60,7 +60,7 @@ def prepare(config: RunConfig, folder: str | Path, tokenizer: SavableTokenizer |
     ready = _ready(folder, origin)
     if ready is not None:
         return ready
-    documents = split_documents(rows, config.data.splits, config.seed)
+    documents = split_documents(rows, config.data.splits, config.data.seed)
     tokenizer = tokenizer or _reader_tokenizer(config, [row.text for row in documents["train"]])
     dropped = {split: Counter[str]() for split in SPLITS}
     fitting = {split: list(_fitting(documents[split], tokenizer, config.data, dropped[split])) for split in SPLITS}
@@ -88,7 +88,7 @@ def _origin(config: RunConfig, rows: Sequence[Example], tokenizer: Tokenizer | N
         source=config.data.source,
         rows_sha256=digest.hexdigest(),
         python=platform.python_version() if config.data.source.startswith("builtin:") else None,
-        seed=config.seed,
+        seed=config.data.seed,
         data=config.data,
         reader=config.reader,
         tokenizer=tokenizer.name if tokenizer else config.reader.tokenizer,
@@ -137,7 +137,7 @@ def _distinct(
     """
     limit = config.data.max_sequences
     quotas = {split: limit and apportion(limit, config.data.splits)[split] for split in SPLITS}
-    flat = [(split, row) for s, split in enumerate(SPLITS) for row in _shuffled(fitting[split], [config.seed, 1, s])]
+    flat = [(split, row) for s, split in enumerate(SPLITS) for row in _shuffled(fitting[split], [config.data.seed, 1, s])]
     near = NearDuplicates([row.example.text for _, row in flat])
     copies: dict[str, list[int]] = {}
     kept: dict[str, list[Row]] = {split: [] for split in SPLITS}

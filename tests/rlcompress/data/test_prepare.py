@@ -40,7 +40,7 @@ class Words:
 
 def config(source: Path | str, seed: int = 0, **data: Any) -> RunConfig:
     limits = {"min_tokens": 4, "max_tokens": 20, **data}
-    return RunConfig(seed=seed, data=DataConfig(source=str(source), **limits))
+    return RunConfig(data=DataConfig(source=str(source), seed=seed, **limits))
 
 
 def sentence(rng: random.Random, length: int) -> str:
