@@ -82,9 +82,9 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
 def curve(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Logged points [I, 2] (iteration, value) of one metric; lines without a finite value are left out."""
     points = [
-        (float(row["iteration"]), float(row[name]))
+        (float(row["step"]), float(row[name]))
         for row in rows
-        if isinstance(row.get(name), int | float) and isinstance(row.get("iteration"), int | float)
+        if isinstance(row.get(name), int | float) and isinstance(row.get("step"), int | float)
     ]
     points_I2 = np.asarray(points, np.float64).reshape(-1, 2)
     return points_I2[np.isfinite(points_I2).all(1)]

@@ -67,10 +67,10 @@ def measured(folder: Path, examples=None, rates=(0.5, 0.3)):
 def logged(folder: Path, count: int = 5):
     with (folder / "metrics.jsonl").open("w", encoding="utf-8") as file:
         for i in range(count):
-            row = {"iteration": i, "time": 0.5 * i, "reward/mean": 0.1 * i, "reward/std": 0.2, "reward/distortion": 0.1}
+            row = {"step": i, "time": 0.5 * i, "reward/mean": 0.1 * i, "reward/std": 0.2, "reward/distortion": 0.1}
             row |= {"validation/distortion_bits": 2.0 - 0.1 * i} if i % 2 == 0 else {}
             file.write(json.dumps(row) + "\n")
-        file.write('{"iteration": 5, "reward/me')  # the run is still writing
+        file.write('{"step": 5, "reward/me')  # the run is still writing
 
 
 @pytest.fixture
@@ -188,12 +188,12 @@ def test_every_plotted_point_is_a_measurement(full_run):
 
 def test_curves_leave_out_what_was_not_logged():
     rows_logged = [
-        {"iteration": 0, "reward/mean": 1.0},
-        {"iteration": 1},
-        {"iteration": 2, "reward/mean": float("nan")},
+        {"step": 0, "reward/mean": 1.0},
+        {"step": 1},
+        {"step": 2, "reward/mean": float("nan")},
     ]
     assert plots.curve(rows_logged, "reward/mean").tolist() == [[0, 1]]
-    assert plots.learning_curves([{"iteration": 0, "loss": 1.0}]) is None
+    assert plots.learning_curves([{"step": 0, "loss": 1.0}]) is None
     assert len(plots.learning_curves(rows_logged).axes) == 1
 
 
@@ -201,7 +201,7 @@ def test_reward_scale_warns_of_what_cannot_teach():
     generator = np.random.default_rng(0)
     logged_rows = [
         {
-            "iteration": i,
+            "step": i,
             "reward/mean": float(generator.normal()),
             "reward/std": 1e-5,
             "reward/group_spread": 0.1,
