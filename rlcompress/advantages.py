@@ -34,7 +34,7 @@ def standardised(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
 
 def leave_one_out(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
     """A = r − mean of the others = n/(n−1) · (r − mean) (RLOO, Ahmadian et al. 2024); 0 for a group of one."""
-    count = ok_PG.sum(1, keepdim=True)
+    count = ok_PG.sum(1, keepdim=True).to(reward_PG.dtype)
     factor = torch.where(count >= 2, count / (count - 1).clamp(min=1), 0.0)
     return _centred(reward_PG, ok_PG) * factor
 

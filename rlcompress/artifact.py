@@ -1,4 +1,4 @@
-"""The artifact: what is served. A folder with `manifest.json`, `model.safetensors` and a tokenizer; no pickle, no code."""
+"""The artifact: what is served, a folder with manifest, weights and tokenizer; no pickle, no code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from rlcompress.config.schema import PolicyConfig
@@ -49,14 +50,8 @@ def save_artifact(folder: Path, manifest: Manifest, network: UnitScorer, reader:
     reader.save(folder / "tokenizer")
     if isinstance(network.encoder, HubEncoder):
         network.encoder.model.config.save_pretrained(folder / "encoder")
-        load_hub_tokenizer(manifest.policy.encoder).save_pretrained(folder / "encoder")
+        network.encoder.tokenizer.save_pretrained(folder / "encoder")
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-
-
-def load_hub_tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(name)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -70,10 +65,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"no artifact in {folder}: it has no {MANIFEST}; give a run or an artifact folder")
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        if data.get("format") != FORMAT:
-            raise UserError(f"{file} has format {data.get('format')}, this version reads {FORMAT}: update rlcompress")
+        found = data.get("format") if isinstance(data, dict) else None
+        if found != FORMAT:
+            raise UserError(f"{file} has format {found}, this version reads {FORMAT}: update rlcompress")
         return Manifest.model_validate(data)
-    except (ValueError, ValidationError) as error:
+    except ValueError as error:  # no JSON, no UTF-8, or fields that are not a manifest's
         raise UserError(f"{file} cannot be read ({str(error).splitlines()[0]}): save the artifact again") from error
 
 
@@ -93,8 +89,10 @@ def load_scorer(folder: Path, device: torch.device) -> tuple[Manifest, TextScore
     network, tokenizer, layout = build_scorer(settings, reader, pretrained=False)
     try:
         network.load_state_dict(load_file(str(folder / WEIGHTS)))
-    except RuntimeError as error:
-        raise UserError(f"{folder / WEIGHTS} does not fit {MANIFEST}: export the artifact again") from error
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(
+            f"{folder / WEIGHTS} is damaged or does not fit {MANIFEST}: export the artifact again"
+        ) from error
     return manifest, TextScorer(network, tokenizer, manifest.policy.window, layout, device), reader
 
 

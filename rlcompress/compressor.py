@@ -65,7 +65,7 @@ class Compressor:
         return cls(manifest, scorer, reader, folder)
 
     @overload
-    def compress(
+    def compress(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first overload wins
         self,
         text: str,
         rate: float | None = ...,
@@ -113,7 +113,8 @@ class Compressor:
             units = [self._segmenter(one, protect) for one in texts]
             scores = self._scorer.scores(units, [question] * len(units))
         results = [
-            self._account(select(u, s, rate, target_tokens=target_tokens), s) for u, s in zip(units, scores, strict=True)
+            self._account(select(u, s, rate, target_tokens=target_tokens), s)
+            for u, s in zip(units, scores, strict=True)
         ]
         return results[0] if isinstance(text, str) else results
 
@@ -161,4 +162,3 @@ class CompressorMethod:
         self, units: Sequence[Units], examples: Sequence[Example], rate: float, seed: int
     ) -> list[FloatArray]:
         return self.compressor.scores(units, [example.question for example in examples])
-

@@ -19,6 +19,7 @@ from rlcompress.selection import Ranking
 from rlcompress.words import FloatArray, IntArray
 
 _NOWHERE = -1e9  # finite, so that a padded place has gradient 0 and not NaN
+_TINY = 1e-30
 
 
 def gumbel_priorities(scores_N: FloatArray, tau: float, rng: np.random.Generator) -> FloatArray:
@@ -51,23 +52,29 @@ def draw_logp(scores_PN: Tensor, order_PGN: Tensor, draws_PG: Tensor, free_P: Te
     One set of scores serves all G samples of a prompt, so one forward and backward pays for the group.
     """
     ordered, mask = _ordered(scores_PN, order_PGN, free_P, tau_P)
-    normaliser = ordered.flip(-1).logcumsumexp(-1).flip(-1)
-    logp = ordered - normaliser
+    logp = ordered - _from_here_on(ordered)
     return torch.where(mask & draw_mask(draws_PG, order_PGN.shape[-1]), logp, 0.0)
 
 
 def draw_entropy(scores_PN: Tensor, order_PGN: Tensor, draws_PG: Tensor, free_P: Tensor, tau_P: Tensor) -> Tensor:
     """Exact entropy in nats [P, G, N] of the choice at each draw, 0 where there was none.
 
-    H_i = logsumexp_{j ≥ i} z_j − Σ_{j ≥ i} p_j z_j with z = s/τ and p the softmax over what is left.
+    With L_i = logsumexp_{j ≥ i} s_j/τ, unit i is chosen with p_i = exp(s_i/τ − L_i) and passed over with
+    q_i = exp(L_{i+1} − L_i); a choice is a chain of such questions, each asked with probability exp(L_j − L_i):
+    H_i = Σ_{j ≥ i} exp(L_j − L_i) h(p_j). All terms are positive, so nothing cancels however far scores lie apart.
     """
     ordered, mask = _ordered(scores_PN, order_PGN, free_P, tau_P)
-    shifted = ordered - ordered.amax(-1, keepdim=True).detach()
-    weight = torch.where(mask, shifted.exp(), 0.0)
-    total = weight.flip(-1).cumsum(-1).flip(-1).clamp(min=1e-30)
-    first_moment = (weight * torch.where(mask, shifted, 0.0)).flip(-1).cumsum(-1).flip(-1)
-    entropy = total.log() - first_moment / total
+    normaliser = _from_here_on(ordered)
+    following = torch.nn.functional.pad(normaliser[..., 1:], (0, 1), value=_NOWHERE)
+    chosen, passed = ordered - normaliser, following - normaliser
+    question = -(chosen.exp() * chosen + passed.exp() * passed)
+    entropy = (_from_here_on(normaliser + question.clamp(min=_TINY).log()) - normaliser).exp()
     return torch.where(mask & draw_mask(draws_PG, order_PGN.shape[-1]), entropy, 0.0)
+
+
+def _from_here_on(value_PGN: Tensor) -> Tensor:
+    """Log of the summed exponentials of this place and all that follow."""
+    return value_PGN.flip(-1).logcumsumexp(-1).flip(-1)
 
 
 def _ordered(scores_PN: Tensor, order_PGN: Tensor, free_P: Tensor, tau_P: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from rlcompress.config.schema import ScheduleConfig
 
 
-def scheduled(config: ScheduleConfig, progress: float, previous: float | None = None, entropy: float | None = None) -> float:
+def scheduled(
+    config: ScheduleConfig, progress: float, previous: float | None = None, entropy: float | None = None
+) -> float:
     """The value at `progress` in [0, 1].
 
     fixed: `start`. linear: straight line to `end`. exponential: geometric path to `end`. adaptive: `previous` moved

@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
 from rlcompress.config.schema import JudgeConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.errors import UserError
 from rlcompress.judges.reconstruction import ReconstructionJudge
-from rlcompress.models.reconstructor import MaskedReconstructor, Reconstructor, load_hub_reconstructor
+from rlcompress.models.reconstructor import (
+    HubReconstructor,
+    MaskedReconstructor,
+    Reconstructor,
+    load_hub_reconstructor,
+    weights_hash,
+)
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.models.training import TokenTable, random_kept, train_reconstructor
 from rlcompress.text.segment import Segmenter
@@ -54,7 +62,8 @@ def context_gain(model: Reconstructor, table: TokenTable, seed: int = 0) -> Cont
 
 def judge_key(config: JudgeConfig, data_hash: str) -> str:
     """Names a built-in judge by all that decides its weights."""
-    trained_by = config.model_dump(include={"model", "seed", "steps", "batch", "learning_rate", "width", "layers", "window"})
+    decisive = {"model", "seed", "steps", "batch", "learning_rate", "width", "layers", "window"}
+    trained_by = config.model_dump(include=decisive)
     return hashlib.blake2b(json.dumps([trained_by, data_hash], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
@@ -67,20 +76,19 @@ def train_judge(
     """
     torch.set_num_threads(max(1, math.ceil(config.cpus)))
     folder.mkdir(parents=True, exist_ok=True)
+    model: MaskedReconstructor | HubReconstructor
     if config.model.startswith(_BUILTIN):
         model, tokenizer = _train_builtin(config, data, on_step)
         model.save(folder)
         tokenizer.save(folder / "tokenizer")
-        version = _digest(folder / "model.safetensors")
     else:
-        hub = load_hub_reconstructor(config.model, config.kind)
-        model, tokenizer, version = hub, load_tokenizer(config.model), hashlib.blake2b(config.model.encode(), digest_size=8).hexdigest()
+        model, tokenizer = _hub(config)
     segmenter = Segmenter(tokenizer)
     texts = [segmenter(e.text) for e in load_split(data, "validation")[:_GATE_TEXTS]]
     reads = context_gain(model, TokenTable.of(texts, tokenizer, config.window))
     record = {
         "settings": config.model_dump(),
-        "version": f"{config.model}@{version}",
+        "version": _version(config, model),
         "reads": {**asdict(reads), "gain": reads.gain},
     }
     (folder / "judge.json").write_text(json.dumps(record, indent=2, sort_keys=True), encoding="utf-8")
@@ -92,7 +100,7 @@ def _train_builtin(
 ) -> tuple[MaskedReconstructor, TextTokenizer]:
     kind = config.model.removeprefix(_BUILTIN)
     if kind not in ("attention", "convolution"):
-        raise UserError(f"judges: unknown built-in model {config.model!r}: use builtin:attention or builtin:convolution")
+        raise UserError(f"judges: no built-in model {config.model!r}: use builtin:attention or builtin:convolution")
     tokenizer = load_tokenizer(str(data / "tokenizer"))
     if tokenizer.mask_id is None:
         raise UserError("built-in judges need a tokenizer with a [MASK] token: set reader.tokenizer to builtin:bpe")
@@ -117,14 +125,17 @@ def load_judge(folder: Path, device: torch.device | None = None) -> Reconstructi
     """The judge that `train_judge` wrote.
 
     Raises:
-        UserError: the folder holds no judge.
+        UserError: the folder holds no judge, or a damaged one.
     """
     file = folder / "judge.json"
     if not file.is_file():
         raise UserError(f"no judge in {folder}: train the run first, or name a judge model")
-    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    config = JudgeConfig.model_validate(record["settings"])
-    return _judge(config, folder, record["version"], device)
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        config = JudgeConfig.model_validate(record["settings"])
+        return _judge(config, folder, device)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"the judge in {folder} is damaged ({str(error).splitlines()[0]}): train it again") from error
 
 
 def judge_from_name(name: str, device: torch.device | None = None) -> ReconstructionJudge:
@@ -132,26 +143,37 @@ def judge_from_name(name: str, device: torch.device | None = None) -> Reconstruc
     if (Path(name) / "judge.json").is_file():
         return load_judge(Path(name), device)
     try:
-        return _judge(JudgeConfig(model=name), Path(name), f"{name}@hub", device)
+        return _judge(JudgeConfig(model=name), Path(name), device)
     except UserError:
-        return _judge(JudgeConfig(model=name, kind="causal"), Path(name), f"{name}@hub", device)
+        return _judge(JudgeConfig(model=name, kind="causal"), Path(name), device)
 
 
-def _judge(config: JudgeConfig, folder: Path, version: str, device: torch.device | None) -> ReconstructionJudge:
+def _judge(config: JudgeConfig, folder: Path, device: torch.device | None) -> ReconstructionJudge:
+    model: MaskedReconstructor | HubReconstructor
     if config.model.startswith(_BUILTIN):
-        model: Any = MaskedReconstructor.load(folder)
-        tokenizer = load_tokenizer(str(folder / "tokenizer"))
+        model, tokenizer = MaskedReconstructor.load(folder), load_tokenizer(str(folder / "tokenizer"))
     else:
-        model, tokenizer = load_hub_reconstructor(config.model, config.kind), load_tokenizer(config.model)
+        model, tokenizer = _hub(config)
     return ReconstructionJudge(
         model.to(device or torch.device("cpu")).eval(),
         tokenizer,
-        version,
+        _version(config, model),
         window=config.window,
         chunk=config.chunk,
         device=device,
     )
 
 
-def _digest(file: Path) -> str:
-    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+def _hub(config: JudgeConfig) -> tuple[HubReconstructor, TextTokenizer]:
+    model = load_hub_reconstructor(config.model, config.kind)
+    needed, longest = model.positions(config.window), getattr(model.model.config, "max_position_embeddings", None)
+    if longest is not None and needed > longest:
+        raise UserError(
+            f"judge model {config.model!r} reads {longest} tokens and a window of {config.window} takes {needed}: "
+            "lower the judge's window or choose a model that reads more"
+        )
+    return model, load_tokenizer(config.model)
+
+
+def _version(config: JudgeConfig, model: nn.Module) -> str:
+    return f"{config.model}@{weights_hash(model)}"

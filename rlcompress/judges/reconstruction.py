@@ -15,7 +15,7 @@ import torch
 from rlcompress.models.reconstructor import Reconstructor
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.text.units import token_units
-from rlcompress.words import BoolArray, FloatArray, IntArray, JudgeRequest, Judgement
+from rlcompress.words import BoolArray, FloatArray, IntArray, Judgement, JudgeRequest
 
 _BUCKET = 16  # rows are padded to a multiple of this many tokens
 _CACHED = 200_000
@@ -79,7 +79,8 @@ class ReconstructionJudge:
             for start in range(0, len(ids_T), self.window):
                 end = min(start + self.window, len(ids_T))
                 if not kept[i][start:end].all():
-                    buckets[-(-(end - start) // _BUCKET) * _BUCKET].append((i, start, end))
+                    length = min(self.window, -(-(end - start) // _BUCKET) * _BUCKET)
+                    buckets[length].append((i, start, end))
         for length, rows in sorted(buckets.items()):
             for first in range(0, len(rows), self.chunk):
                 self._score(rows[first : first + self.chunk], length, tokens, kept, bits, hits)
@@ -87,7 +88,7 @@ class ReconstructionJudge:
             Judgement(
                 score=float(bits[i].sum()),
                 version=self.version,
-                per_unit_N=np.bincount(tokens[i][1], weights=bits[i], minlength=len(request.kept_N)),
+                per_unit_N=np.bincount(tokens[i][1], weights=bits[i], minlength=len(request.kept_N)).astype(np.float64),
                 tokens=len(bits[i]),
                 dropped=int((~kept[i]).sum()),
                 hits=int(hits[i].sum()),

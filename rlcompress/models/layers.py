@@ -42,11 +42,14 @@ class AttentionBlock(nn.Module):
 
     def forward(self, hidden_BTD: Tensor, valid_BT: Tensor) -> Tensor:
         B, T, D = hidden_BTD.shape
-        query, key, value = self.qkv(self.norm_attention(hidden_BTD)).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        projected = self.qkv(self.norm_attention(hidden_BTD)).view(B, T, 3, self.heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)
         position_T = torch.arange(T, device=hidden_BTD.device)
         distance_TT = (position_T[:, None] - position_T[None, :]).abs()
         bias_HTT = -self.get_buffer("slopes_H")[:, None, None] * distance_TT
-        bias = bias_HTT[None].masked_fill(~valid_BT[:, None, None, :], float("-inf")).to(query.dtype)
+        # finite, so that a row without any token gives no NaN
+        absent = torch.finfo(query.dtype).min
+        bias = bias_HTT.to(query.dtype)[None].masked_fill(~valid_BT[:, None, None, :], absent)
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         hidden_BTD = hidden_BTD + self._drop(self.out(mixed.transpose(1, 2).reshape(B, T, D)))
         return hidden_BTD + self._drop(self.down(functional.gelu(self.up(self.norm_mlp(hidden_BTD)))))

@@ -1,12 +1,13 @@
 """Reconstructors: networks that say how many bits each dropped token costs, given the kept ones.
 
 All answer one question through one method, so a judge does not know which it holds:
-`dropped_bits(ids_BT, kept_BT, valid_BT) -> (bits_BT, hit_BT)`, with 0 and False at kept or padded places. What stands at
-the kept places is `ids_BT` unless `visible_BT` says otherwise: that is how one asks whether a judge reads at all.
+`dropped_bits(ids_BT, kept_BT, valid_BT) -> (bits_BT, hit_BT)`, with 0 and False at kept or padded places. What stands
+at the kept places is `ids_BT` unless `visible_BT` says otherwise: that is how one asks whether a judge reads at all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -24,6 +25,8 @@ _HEAD_BLOCK = 512  # rows of one matrix product over the vocabulary: a fixed sha
 
 
 class Reconstructor(Protocol):
+    """Any network that judges can hold; rows [B, T] in, bits [B, T] and hits [B, T] out."""
+
     def dropped_bits(
         self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor]: ...
@@ -126,6 +129,10 @@ class HubMaskedReconstructor(nn.Module):
         self.model = model
         self.mask_id, self.begin, self.end = mask_id, begin, end
 
+    def positions(self, window: int) -> int:
+        """Places that a row of `window` tokens takes in the model."""
+        return len(self.begin) + window + len(self.end)
+
     @torch.no_grad()
     def dropped_bits(
         self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
@@ -153,6 +160,10 @@ class HubCausalReconstructor(nn.Module):
         self.model = model
         self.separator = separator
 
+    def positions(self, window: int) -> int:
+        """Places that a row of `window` tokens takes in the model."""
+        return 2 * window + len(self.separator)
+
     @torch.no_grad()
     def dropped_bits(
         self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
@@ -179,7 +190,19 @@ def _bits_at(logits_BTV: Tensor, ids_BT: Tensor, dropped_BT: Tensor) -> tuple[Te
     return torch.where(dropped_BT, bits_BT, 0.0), (logp_BTV.argmax(-1) == ids_BT) & dropped_BT
 
 
-def load_hub_reconstructor(name: str, kind: str, trust_remote_code: bool = False) -> nn.Module:
+HubReconstructor = HubMaskedReconstructor | HubCausalReconstructor
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Names the exact weights: a content hash, equal in every process."""
+    h = hashlib.blake2b(digest_size=8)
+    for name, tensor in sorted(model.state_dict().items()):
+        h.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        h.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return h.hexdigest()
+
+
+def load_hub_reconstructor(name: str, kind: str, trust_remote_code: bool = False) -> HubReconstructor:
     """A reconstructor from a local folder or a hub id; `kind` is masked or causal.
 
     Raises:

@@ -7,7 +7,7 @@ A score is a prior plus a learned residual that starts at zero, so an untrained 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.words import FloatArray, Units
 
 _PRIOR_CENTRE, _PRIOR_SLOPE = 9.0, 0.25  # bits of a middling token; brings rarity to the scale of Gumbel noise
+_EMBEDDINGS = 8192  # rows of the table: tokens of a larger vocabulary share them, so that the policy stays small
+_ROWS = 128  # windows that the encoder sees at once; bounds memory on long texts
+_CHARACTERS = 150_000  # of the texts scored together
 
 
 class TokenEncoder(nn.Module):
@@ -28,7 +31,7 @@ class TokenEncoder(nn.Module):
     def __init__(self, vocabulary: int, width: int, layers: int) -> None:
         super().__init__()
         self.width = width
-        self.embed = nn.Embedding(vocabulary, width)
+        self.embed = nn.Embedding(min(vocabulary, _EMBEDDINGS), width)
         self.segment = nn.Embedding(2, width)
         self.local = MaskedConvolution(width, width, 5)
         self.blocks = nn.ModuleList(AttentionBlock(width, 4) for _ in range(layers))
@@ -37,7 +40,7 @@ class TokenEncoder(nn.Module):
         nn.init.zeros_(self.segment.weight)
 
     def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
-        hidden_RTD = self.embed(ids_RT) + self.segment(segment_RT)
+        hidden_RTD = self.embed(ids_RT % self.embed.num_embeddings) + self.segment(segment_RT)
         hidden_RTD = hidden_RTD + self.local(hidden_RTD, valid_RT)
         for block in self.blocks:
             hidden_RTD = block(hidden_RTD, valid_RT)
@@ -46,15 +49,18 @@ class TokenEncoder(nn.Module):
 
 
 class HubEncoder(nn.Module):
-    """Any Hugging Face encoder behind the same call; dropout off, so sampling and learning agree."""
+    """Any Hugging Face encoder behind the same call; never in training mode, so sampling and learning agree."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__()
-        self.model = model
+        self.model = model.float()
+        self.tokenizer = tokenizer  # goes into the artifact
         self.width = int(model.config.hidden_size)
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        self.model.eval()  # no dropout, wherever the model keeps it
+        return self
 
     def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
         result: Tensor = self.model(input_ids=ids_RT, attention_mask=valid_RT.long()).last_hidden_state
@@ -86,9 +92,9 @@ class UnitScorer(nn.Module):
         exists_PN = features["exists_PN"]
         P, W, T = ids.shape
         N = exists_PN.shape[1]
-        hidden = self.encoder(
-            ids.view(P * W, T), features["valid_PWT"].view(P * W, T), features["segment_PWT"].view(P * W, T)
-        ).view(P, W * T, -1)
+        inputs = (features[name].reshape(P * W, T) for name in ("ids_PWT", "valid_PWT", "segment_PWT"))
+        parts = zip(*(torch.split(rows, _ROWS) for rows in inputs), strict=True)
+        hidden = torch.cat([self.encoder(*part) for part in parts]).view(P, W * T, -1)
         weight = own.view(P, W * T, 1).to(hidden.dtype)
         target = unit.view(P, W * T, 1)
         bits = self.get_buffer("bits_V")[ids].view(P, W * T, 1).to(hidden.dtype)
@@ -122,9 +128,10 @@ class TextScorer:
     def scores(self, texts: Sequence[Units], questions: Sequence[str | None], batch: int = 32) -> list[FloatArray]:
         """One array [N] of float64 scores a text, texts of similar length together."""
         result: list[FloatArray] = [np.zeros(0)] * len(texts)
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i].text))
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
+        left = sorted(range(len(texts)), key=lambda i: len(texts[i].text))
+        while left:
+            size = next((n for n in range(batch, 1, -1) if n * len(texts[left[:n][-1]].text) <= _CHARACTERS), 1)
+            chosen, left = left[:size], left[size:]
             features = self.features([texts[i] for i in chosen], [questions[i] for i in chosen])
             tensors = {k: torch.from_numpy(v).to(self.device) for k, v in features.items()}
             scores_PN = self.network(tensors).cpu().numpy().astype(np.float64)
@@ -146,9 +153,7 @@ def build_scorer(
     name = settings["encoder"]
     if name == "builtin:scorer":
         encoder: nn.Module = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"])
-        network = UnitScorer(
-            encoder, settings["width"], reader.vocabulary, settings["prior"], settings["prior_scale"]
-        )
+        network = UnitScorer(encoder, settings["width"], reader.vocabulary, settings["prior"], settings["prior_scale"])
         return network, reader, RowLayout()
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -165,7 +170,10 @@ def build_scorer(
             f"policy.encoder {name!r} cannot be loaded ({str(error).splitlines()[0]}): give builtin:scorer, "
             "a model folder, or a hub id that is in the local cache"
         ) from error
-    hub = HubEncoder(model)
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and settings["window"] > longest:
+        raise UserError(f"policy.window ({settings['window']}) is more than {name!r} reads ({longest}): lower it")
+    hub = HubEncoder(model, special)
     tokenizer = load_tokenizer(name)
     begin = tuple(i for i in [special.cls_token_id] if i is not None)
     end = tuple(i for i in [special.sep_token_id] if i is not None)

@@ -82,7 +82,10 @@ def load_tokenizer(name: str, *, vocabulary: int = 2048, texts: Iterable[str] | 
     folder = Path(name)
     config = folder / "tokenizer.json"
     if config.is_file() and not (folder / "tokenizer_config.json").exists():
-        fast = FastTokenizer.from_file(str(config))
+        try:
+            fast = FastTokenizer.from_file(str(config))
+        except Exception as error:  # the library raises nothing narrower
+            raise UserError(f"{config} is no tokenizer ({str(error).splitlines()[0]}): write it again") from error
         return TextTokenizer(fast, name, fast.token_to_id(MASK), fast.token_to_id(PAD) or 0)
     from transformers import AutoTokenizer
 

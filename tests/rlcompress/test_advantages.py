@@ -1,0 +1,74 @@
+"""Advantages: each group sums to zero, masked samples take no part, and each variant equals its formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rlcompress.advantages import ADVANTAGES, group_spread
+
+
+def case() -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(0)
+    reward = rng.normal(size=(5, 6)) * rng.uniform(0.1, 10, size=(5, 1)) + 3
+    ok = np.ones((5, 6), np.bool_)
+    ok[1, 2] = ok[2, [0, 1, 4]] = False
+    ok[3, 1:] = False  # one valid sample
+    ok[4] = False  # none
+    return torch.from_numpy(reward), torch.from_numpy(ok)
+
+
+def slow(variant: str, values: list[float]) -> list[float]:
+    mean = sum(values) / len(values)
+    if variant == "dr_grpo":
+        return [v - mean for v in values]
+    if variant == "rloo":
+        n = len(values)
+        return [v - (sum(values) - v) / (n - 1) if n > 1 else 0.0 for v in values]
+    deviation = (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5
+    return [(v - mean) / (deviation + 1e-8) for v in values]
+
+
+@pytest.mark.parametrize("variant", sorted(ADVANTAGES))
+def test_equal_to_the_slow_twin_and_centred(variant: str) -> None:
+    reward, ok = case()
+    advantage = ADVANTAGES[variant](reward, ok)
+    for p in range(4):
+        rows = ok[p].nonzero()[:, 0].tolist()
+        expected = slow(variant, reward[p, rows].tolist())
+        assert advantage[p, rows].tolist() == pytest.approx(expected, abs=1e-9)
+    assert advantage.sum(1).abs().max() < 1e-9
+    assert not advantage[~ok].any()
+    assert not advantage[3:].any()
+
+
+@pytest.mark.parametrize("variant", sorted(ADVANTAGES))
+def test_masked_samples_take_no_part(variant: str) -> None:
+    reward, ok = case()
+    broken = torch.where(ok, reward, float("nan"))
+    assert torch.equal(ADVANTAGES[variant](broken, ok), ADVANTAGES[variant](reward, ok))
+    assert torch.equal(group_spread(broken, ok), group_spread(reward, ok))
+
+
+@pytest.mark.parametrize("variant", sorted(ADVANTAGES))
+def test_equal_rewards_teach_nothing(variant: str) -> None:
+    advantage = ADVANTAGES[variant](torch.full((1, 7), 0.1, dtype=torch.float64), torch.ones(1, 7, dtype=torch.bool))
+    assert advantage.abs().max() < 1e-6
+
+
+def test_group_spread() -> None:
+    reward, ok = case()
+    spread = group_spread(reward, ok)
+    for p in range(3):
+        assert float(spread[p]) == pytest.approx(float(np.std(reward[p][ok[p]].numpy())))
+    assert spread[3:].tolist() == [0.0, 0.0]
+    assert float(group_spread(torch.ones(1, 4), torch.ones(1, 4, dtype=torch.bool))) == 0.0
+
+
+def test_variants_differ() -> None:
+    reward, ok = case()
+    values = {name: ADVANTAGES[name](reward, ok)[0] for name in ("grpo", "dr_grpo", "rloo")}
+    assert float(values["grpo"].std(correction=0)) == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(values["rloo"], values["dr_grpo"] * 6 / 5)
