@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from rlcompress.models.tokenizer import TextTokenizer
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests are small: more threads of torch only wait for each other
 settings.register_profile("shared machine", deadline=None)  # a busy core is no failure
 settings.load_profile("shared machine")
 
@@ -37,3 +39,15 @@ def bpe() -> TextTokenizer:
         "日本語のテキスト。👍🏽 naïve café 한국어",
     ]
     return train_tokenizer(texts * 3, vocabulary=420)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """One small Ray for all tests that need one; its CPUs are logical, so they may outnumber the machine's."""
+    import ray
+
+    from cluster.session import NAMESPACE
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, namespace=NAMESPACE)
+    yield
+    ray.shutdown()

@@ -21,6 +21,7 @@ class TextTokenizer:
 
     def __init__(self, fast: FastTokenizer, name: str, mask_id: int | None, pad_id: int) -> None:
         self._fast = fast
+        self._fast.encode_special_tokens = True  # "[MASK]" in somebody's text is text
         self.name = name
         self.mask_id = mask_id
         self.pad_id = pad_id
