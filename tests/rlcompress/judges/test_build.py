@@ -1,0 +1,161 @@
+"""Judges on disk: trained and loaded again, loaded from model folders, refused in one line; and do they read?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rlcompress.config.schema import DataConfig, JudgeConfig, RunConfig
+from rlcompress.data.prepare import prepare
+from rlcompress.errors import UserError
+from rlcompress.judges.build import ContextGain, context_gain, judge_from_name, judge_key, load_judge, train_judge
+from rlcompress.models.reconstructor import HubCausalReconstructor, HubMaskedReconstructor
+from rlcompress.models.tokenizer import TextTokenizer
+from rlcompress.models.training import TokenTable
+from rlcompress.text.segment import Segmenter
+from rlcompress.words import JudgeRequest
+from tests.rlcompress.small_models import TEXTS, save_bert, save_gpt2
+
+CONFIG = JudgeConfig(steps=5, batch=4, width=16, layers=1, window=32)
+
+
+class Reader:
+    """Guesses well where the visible neighbour is the true one; `blind` does not look."""
+
+    def __init__(self, blind: bool) -> None:
+        self.blind = blind
+
+    def dropped_bits(
+        self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        seen = ids_BT if visible_BT is None or self.blind else visible_BT
+        near = torch.where(kept_BT & (seen == ids_BT), 1.0, 0.0).roll(1, 1)
+        dropped = valid_BT & ~kept_BT
+        return torch.where(dropped, 8.0 - 7.0 * near, 0.0), torch.zeros_like(dropped)
+
+
+@pytest.fixture(scope="module")
+def table(bpe: TextTokenizer) -> TokenTable:
+    rng = np.random.default_rng(0)
+    texts = ["".join(chr(97 + i) + " " for i in rng.integers(26, size=30)) for _ in range(20)]
+    return TokenTable.of([Segmenter(bpe)(text) for text in texts], bpe, 64)
+
+
+def test_context_gain_tells_a_reader_from_a_blind_judge(table: TokenTable) -> None:
+    reading, blind = context_gain(Reader(blind=False), table), context_gain(Reader(blind=True), table)
+    assert blind.gain == 0.0
+    assert blind.right == blind.other == reading.right
+    assert 0.15 < reading.gain < 0.5
+    assert reading == context_gain(Reader(blind=False), table, seed=0)
+    assert ContextGain(4.5, 5.0).gain == pytest.approx(0.1)
+
+
+@pytest.fixture
+def data(bpe: TextTokenizer, tmp_path: Path) -> Path:
+    """Prepared data, as `load_split` reads it."""
+    words = " ".join(TEXTS).split()
+    rng = np.random.default_rng(0)
+    rows = [" ".join(rng.permutation(words)[:12].tolist()) for _ in range(60)]
+    source, folder = tmp_path / "texts.jsonl", tmp_path / "data"
+    source.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
+    prepare(RunConfig(data=DataConfig(source=str(source), min_tokens=1, max_tokens=200)), folder)
+    bpe.save(folder / "tokenizer")
+    return folder
+
+
+@pytest.mark.parametrize("model", ["builtin:attention", "builtin:convolution"])
+def test_train_and_load(bpe: TextTokenizer, data: Path, tmp_path: Path, model: str) -> None:
+    config = CONFIG.model_copy(update={"model": model})
+    steps: list[int] = []
+    gain = train_judge(config, data, tmp_path / "a", lambda step, loss: steps.append(step))
+    train_judge(config, data, tmp_path / "b")
+    record = json.loads((tmp_path / "a" / "judge.json").read_text())
+    judge = load_judge(tmp_path / "a")
+    assert steps == list(range(5))
+    assert record["reads"]["gain"] == gain.gain
+    assert judge.version == record["version"] == load_judge(tmp_path / "b").version
+    assert judge.version.startswith(f"{model}@")
+    assert (judge.window, judge.chunk) == (32, config.chunk)
+    other = config.model_copy(update={"seed": 5})
+    train_judge(other, data, tmp_path / "c")
+    assert load_judge(tmp_path / "c").version != judge.version
+    ask = [JudgeRequest(TEXTS[0], Segmenter(bpe)(TEXTS[0]).starts_N, np.zeros(len(Segmenter(bpe)(TEXTS[0])), bool))]
+    assert judge.judge(ask)[0].score == judge_from_name(str(tmp_path / "b")).judge(ask)[0].score > 0
+
+
+def test_a_hub_judge_of_a_run(bpe: TextTokenizer, data: Path, tmp_path: Path) -> None:
+    folder = save_gpt2(tmp_path / "model", bpe)
+    config = JudgeConfig(model=str(folder), kind="causal", window=32)
+    gain = train_judge(config, data, tmp_path / "judge")
+    judge = load_judge(tmp_path / "judge")
+    assert np.isfinite(gain.gain)
+    assert isinstance(judge.model, HubCausalReconstructor)
+    assert judge.version == json.loads((tmp_path / "judge" / "judge.json").read_text())["version"]
+    before = judge.version
+    moved: Any = judge.model
+    with torch.no_grad():
+        moved.model.transformer.wte.weight += 0.1
+    moved.model.save_pretrained(folder)
+    assert load_judge(tmp_path / "judge").version != before  # the version names weights, not a folder
+
+
+def test_kind_from_the_folder(bpe: TextTokenizer, tmp_path: Path) -> None:
+    """Masked first, then causal."""
+    masked = judge_from_name(str(save_bert(tmp_path / "bert")))
+    causal = judge_from_name(str(save_gpt2(tmp_path / "gpt2", bpe)))
+    assert isinstance(masked.model, HubMaskedReconstructor)
+    assert isinstance(causal.model, HubCausalReconstructor)
+    assert masked.model.begin == [2]
+    assert masked.model.end == [3]
+
+
+def test_mistakes(bpe: TextTokenizer, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"judge model .*missing.* cannot be loaded"):
+        judge_from_name(str(tmp_path / "missing"))
+    with pytest.raises(UserError, match="no judge in"):
+        load_judge(tmp_path)
+    with pytest.raises(UserError, match="no built-in model 'builtin:magic'"):
+        train_judge(CONFIG.model_copy(update={"model": "builtin:magic"}), data, tmp_path / "x")
+    small = save_bert(tmp_path / "small", positions=64)
+    with pytest.raises(UserError, match=r"reads 64 tokens and a window of 63 takes 65: lower"):
+        train_judge(JudgeConfig(model=str(small), window=63), data, tmp_path / "y")
+    with pytest.raises(UserError, match="has no mask token"):
+        train_judge(JudgeConfig(model=str(without_mask(tmp_path / "maskless"))), data, tmp_path / "z")
+
+
+def without_mask(folder: Path) -> Path:
+    save_bert(folder)
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text())
+    settings["mask_token"] = None
+    file.write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["weights", "record", "cut"])
+def test_a_damaged_judge(data: Path, tmp_path: Path, damage: str) -> None:
+    train_judge(CONFIG, data, tmp_path / "judge")
+    weights, record = tmp_path / "judge" / "model.safetensors", tmp_path / "judge" / "judge.json"
+    if damage == "weights":
+        weights.unlink()
+    elif damage == "record":
+        record.write_text("{")
+    else:
+        weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(UserError, match="damaged"):
+        load_judge(tmp_path / "judge")
+
+
+def test_judge_key() -> None:
+    """Settings that decide weights change the key; settings of serving do not."""
+    key = judge_key(CONFIG, "data")
+    for change in ({"seed": 9}, {"steps": 6}, {"model": "builtin:convolution"}, {"window": 64}, {"width": 8}):
+        assert judge_key(CONFIG.model_copy(update=change), "data") != key
+    assert judge_key(CONFIG, "other") != key
+    assert judge_key(CONFIG.model_copy(update={"timeout": 1.0, "chunk": 7}), "data") == key
