@@ -24,6 +24,16 @@ from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import Ranking, budget_tokens, rank
 from rlcompress.words import FloatArray, Status, Units
 
+_NOISE = 2  # which stream of the run's seed this is; the algorithm draws rates from another
+
+
+def make_env(config: Any, worker_index: int) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """The vector environment of one runner, from RLlib's registry."""
+    size = config.env_config["prompts_per_call"] * config.env_config["samples_per_prompt"]
+    context = EnvContext({**config.env_config, "num_envs": size}, worker_index=worker_index)
+    made: gym.vector.VectorEnv[Any, Any, Any] = _global_registry.get(ENV_CREATOR, config.env)(context)
+    return made
+
 
 class GroupRunner(EnvRunner):
     """Samples groups for GRPO. The environment, reached through RLlib's registry, stays the source of every reward.
@@ -36,11 +46,7 @@ class GroupRunner(EnvRunner):
         super().__init__(config=config, **kwargs)
         self.group_size: int = config.env_config["samples_per_prompt"]
         self.prompts: int = config.env_config["prompts_per_call"]
-        creator = _global_registry.get(ENV_CREATOR, config.env)
-        context = EnvContext(
-            {**config.env_config, "num_envs": self.prompts * self.group_size}, worker_index=self.worker_index or 0
-        )
-        self.env: gym.vector.VectorEnv[Any, Any, Any] = creator(context)
+        self.env = make_env(config, self.worker_index or 0)
         self.module = config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build()
         self.sequence_number = 0
 
@@ -55,9 +61,9 @@ class GroupRunner(EnvRunner):
             DEFAULT_MODULE_ID: single,
         }
 
-    def sample(self, tasks: Sequence[Task] = (), **kwargs: Any) -> SampleReport:
+    def sample(self, *, tasks: Sequence[Task], **kwargs: Any) -> SampleReport:
         """Sample every task; groups come back in the order of the tasks."""
-        report = SampleReport(runner=self.worker_index or 0)
+        report = SampleReport(first=tasks[0].serial)
         for start in range(0, len(tasks), self.prompts):
             chunk = list(tasks[start : start + self.prompts])
             try:
@@ -85,7 +91,9 @@ class GroupRunner(EnvRunner):
         priorities = [
             [
                 gumbel_priorities(
-                    scores_PN[p, : len(texts[p])].double().numpy(), task.tau, np.random.default_rng([task.seed, task.serial, g])
+                    scores_PN[p, : len(texts[p])].double().numpy(),
+                    task.tau,
+                    np.random.default_rng([task.seed, _NOISE, task.serial, g]),
                 )
                 for g in range(G)
             ]
@@ -99,7 +107,7 @@ class GroupRunner(EnvRunner):
         return self._groups(tasks, texts, features, scores_PN, rankings, rewards, outcome)
 
     def _actions(self, priorities: list[list[FloatArray]]) -> np.ndarray[Any, Any]:
-        width = self.env.single_action_space.shape[0]  # type: ignore[index]
+        width = self.env.single_action_space.shape[0]
         actions = np.zeros((self.prompts * self.group_size, width), np.float64)
         for p, group in enumerate(priorities):
             for g, values in enumerate(group):

@@ -52,11 +52,14 @@ class Group:
 
 @dataclass(slots=True)
 class SampleReport:
-    """What a runner sends back: its groups, and the tracebacks of tasks that raised."""
+    """What a runner sends back: its groups, and the tracebacks of tasks that raised.
 
+    `first` is the serial number of the first task that it was asked for.
+    """
+
+    first: int
     groups: list[Group] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    runner: int = 0
 
 
 def pad_stack(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:

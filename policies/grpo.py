@@ -7,21 +7,23 @@ what is learned does not depend on how many runners there are or which of them d
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+import ray
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_ENV_RUNNER, COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
-from policies.group_runner import GroupRunner
+from policies.group_runner import GroupRunner, make_env
 from policies.groups import Group, SampleReport, Task, learner_columns
 from policies.grpo_learner import DECISIONS, GRPOLearner
 from policies.module import MaskingModule
@@ -31,10 +33,14 @@ from rlcompress.data.dataset import PromptOrder
 from rlcompress.schedules import scheduled
 from rlcompress.words import Status
 
+log = logging.getLogger(__name__)
+
 Metrics = dict[str, float]
 
+_PAUSE = 0.2  # seconds between looks at runners that restart
 
-class SamplingFailed(RuntimeError):
+
+class SamplingFailed(RuntimeError):  # noqa: N818 -- what happened, as the other errors are named
     """The environment or a reward raised again and again, or no runner answered; carries the last traceback."""
 
 
@@ -69,7 +75,9 @@ class GRPOConfig(AlgorithmConfig):
             "samples_per_prompt": learner.samples_per_prompt,
             "prompts_per_call": -(-learner.prompts_per_step // calls),
         }
-        self.framework("torch", torch_skip_nan_gradients=True)  # the learner has its own, single check
+        # the learner has its own, single check of gradients; without the second setting a parameter that plays no part
+        # (a scale without a prior, an encoder's pooler) silently keeps several learners from sharing gradients
+        self.framework("torch", torch_skip_nan_gradients=True, torch_ddp_kwargs={"find_unused_parameters": True})
         self.environment(env, env_config={**env_config, **sampling}, disable_env_checking=True)
         self.env_runners(
             env_runner_cls=GroupRunner,
@@ -79,9 +87,12 @@ class GRPOConfig(AlgorithmConfig):
             create_local_env_runner=resources.env_runners == 0,
         )
         self.learners(
-            num_learners=learner.learners, num_gpus_per_learner=learner.gpus_per_learner, num_aggregator_actors_per_learner=0
+            num_learners=learner.learners,
+            num_gpus_per_learner=learner.gpus_per_learner,
+            num_aggregator_actors_per_learner=0,
+            learner_config_dict=learner.model_dump(),
         )
-        self.training(lr=learner.lr, learner_config_dict=learner.model_dump(), train_batch_size_per_learner=1)
+        self.training(lr=learner.lr, train_batch_size_per_learner=1)
         self.rl_module(rl_module_spec=RLModuleSpec(module_class=MaskingModule, model_config=module_config))
         self.fault_tolerance(
             restart_failed_env_runners=True,
@@ -115,7 +126,11 @@ class GRPO(Algorithm):
         return GRPOConfig()
 
     def setup(self, config: Any) -> None:
-        super().setup(config)
+        try:
+            super().setup(config)
+        except IndexError as error:  # RLlib asks its first runner for spaces, and none is alive
+            make_env(self.config, 0).close()  # raises here what it raised there
+            raise SamplingFailed("no env runner could start: Ray's logs say why") from error
         c: GRPOConfig = self.config
         self.order = PromptOrder(c.prompt_count, c.run_seed)
         self.position = 0  # serial number of the next prompt
@@ -131,13 +146,13 @@ class GRPO(Algorithm):
         groups, counts = self._collect(settings)
         sampled = time.perf_counter()
         learned = self._learn(groups, settings) if groups else {}
-        self.env_runner_group.sync_weights(
-            from_worker_or_learner_group=self.learner_group, inference_only=True, timeout_seconds=None
-        )
+        self._push_weights()
         finished = time.perf_counter()
         self.last_metrics = {
             **counts,
             **learned,
+            "runners/healthy": float(self.env_runner_group.num_healthy_remote_env_runners()),
+            "runners/restarts": float(self.env_runner_group.num_remote_worker_restarts()),
             "temperature": self.tau,
             "time/sample": sampled - started,
             "time/learn": finished - sampled,
@@ -156,6 +171,7 @@ class GRPO(Algorithm):
                 break
             groups = self._sample(self._next_tasks(missing))
             everything.extend(groups)
+            counts["samples/raised"] += (missing - len(groups)) * settings.samples_per_prompt
             for group in groups:
                 for status in group.status_G:
                     counts[f"samples/{status.value}"] += 1
@@ -164,6 +180,12 @@ class GRPO(Algorithm):
                 else:
                     counts["groups/dropped"] += 1
         counts["groups/used"] = len(usable)
+        if everything and counts["samples/judge_failed"] == len(everything) * settings.samples_per_prompt:
+            self._count_failure(
+                "the judge gave no verdict on any sample of an iteration: look at its process or timeout"
+            )
+        elif not counts["samples/raised"]:
+            self.failures = []
         return usable, {**{k: float(v) for k, v in counts.items()}, **_reward_metrics(everything)}
 
     def _next_tasks(self, count: int) -> list[Task]:
@@ -176,56 +198,58 @@ class GRPO(Algorithm):
         return tasks
 
     def _spread(self, group: Group) -> float:
-        ok = torch.from_numpy(group.ok_G)[None]
-        return float(group_spread(torch.from_numpy(group.reward_G)[None], ok))
+        # torch.tensor copies: what Ray hands over is read-only memory
+        return float(group_spread(torch.tensor(group.reward_G)[None], torch.tensor(group.ok_G)[None]))
 
     def _sample(self, tasks: list[Task]) -> list[Group]:
-        """All groups of `tasks` in serial order; a lost runner's share goes to the others."""
-        done: dict[int, Group] = {}
+        """The groups of `tasks` in serial order, without those that raised.
+
+        Tasks are cut into one share a runner before anybody is asked, and a share that a lost runner had is asked again
+        as it is: a group is computed in the same company, hence to the same bits, whoever does it.
+        """
+        parts = np.array_split(np.arange(len(tasks)), max(1, self.config.num_env_runners))
+        shares = {tasks[part[0]].serial: [tasks[i] for i in part] for part in parts if len(part)}
+        groups: list[Group] = []
         deadline = time.monotonic() + self.config.resource_settings.sample_timeout
-        while len(done) < len(tasks):
-            left = [task for task in tasks if task.serial not in done]
+        while shares:
             if time.monotonic() > deadline:
                 raise SamplingFailed(
-                    f"{len(left)} of {len(tasks)} prompts were not sampled within resources.sample_timeout "
-                    f"({self.config.resource_settings.sample_timeout:g} s): raise it, or look at the judge"
+                    f"{sum(map(len, shares.values()))} of {len(tasks)} prompts were not sampled within "
+                    f"resources.sample_timeout ({self.config.resource_settings.sample_timeout:g} s): raise it, or look "
+                    "at the judge"
                 )
-            for report in self._ask_runners(left, deadline):
-                done.update({group.task.serial: group for group in report.groups})
-                if self._count_failures(report):
-                    # an exception repeats for the same task: give up on those that raised
-                    tasks = [t for t in tasks if t.serial in done or not report.errors]
-        return [done[serial] for serial in sorted(done)]
+            for report in self._ask_runners(list(shares.values()), deadline):
+                del shares[report.first]
+                groups.extend(report.groups)
+                for error in report.errors:
+                    self._count_failure(error)
+        return sorted(groups, key=lambda group: group.task.serial)
 
-    def _ask_runners(self, tasks: list[Task], deadline: float) -> list[SampleReport]:
+    def _ask_runners(self, shares: list[list[Task]], deadline: float) -> list[SampleReport]:
+        """Reports on as many shares as there are runners alive; those of runners that died are missing."""
         group = self.env_runner_group
         if group.num_remote_env_runners() == 0:
-            return [group.local_env_runner.sample(tasks=tasks)]
-        runners = group.healthy_env_runner_ids()
-        if not runners:
-            time.sleep(0.2)
-            self.restore_env_runners(group)
-            return []
-        shares = [share.tolist() for share in np.array_split(np.arange(len(tasks)), len(runners))]
-        busy = [(runner, [tasks[i] for i in share]) for runner, share in zip(runners, shares, strict=True) if share]
-        reports: list[SampleReport] = group.foreach_env_runner(
-            [functools.partial(_sample_on, tasks=share) for _, share in busy],
-            local_env_runner=False,
-            remote_worker_ids=[runner for runner, _ in busy],
-            timeout_seconds=max(1.0, deadline - time.monotonic()),
-        )
-        if len(reports) < len(busy):
-            self.restore_env_runners(group)
+            return [group.local_env_runner.sample(tasks=shares[0])]
+        runners = group.healthy_env_runner_ids()[: len(shares)]
+        reports: list[SampleReport] = []
+        if runners:
+            reports = group.foreach_env_runner(
+                [functools.partial(_sample_on, tasks=share) for share in shares[: len(runners)]],
+                local_env_runner=False,
+                remote_worker_ids=runners,
+                timeout_seconds=max(1.0, deadline - time.monotonic()),
+            )
+        if len(reports) < len(shares) and not self.restore_env_runners(group):
+            time.sleep(_PAUSE)
         return reports
 
-    def _count_failures(self, report: SampleReport) -> bool:
-        """Remember tracebacks; stop the run when the same one came too often."""
-        for error in report.errors:
-            same = error.strip().splitlines()[-1]
-            self.failures = [*self.failures, error] if self.failures and self.failures[-1].strip().endswith(same) else [error]
-            if len(self.failures) >= self.config.resource_settings.failures:
-                raise SamplingFailed(f"the same exception came {len(self.failures)} times while sampling:\n{error}")
-        return bool(report.errors)
+    def _count_failure(self, error: str) -> None:
+        """Show what went wrong; stop the run when the same came too often in a row."""
+        log.error("while sampling: %s", error)
+        same = error.strip().splitlines()[-1]
+        self.failures = [*(e for e in self.failures if e.strip().endswith(same)), error]
+        if len(self.failures) >= self.config.resource_settings.failures:
+            raise SamplingFailed(f"the same failure came {len(self.failures)} times in a row while sampling:\n{error}")
 
     # -- learning -------------------------------------------------------------------------------------------------
 
@@ -244,8 +268,7 @@ class GRPO(Algorithm):
             results = self.learner_group.update(
                 batch=batch, timesteps={NUM_ENV_STEPS_SAMPLED_LIFETIME: self.position, "lr": lr}
             )
-        learned = results[-1][DEFAULT_MODULE_ID]
-        metrics = {f"learner/{k}": float(_plain(v)) for k, v in learned.items() if k in _LEARNER_METRICS}
+        metrics = _learner_metrics([result[DEFAULT_MODULE_ID] for result in results])
         if metrics.get("learner/skipped", 0) > settings.nan_limit:
             raise SamplingFailed(
                 f"{metrics['learner/skipped']:.0f} updates had non-finite gradients, more than learner.nan_limit: "
@@ -263,15 +286,21 @@ class GRPO(Algorithm):
 
     def weights(self) -> dict[str, Any]:
         """The learner's parameters by name, as numpy arrays."""
-        state = self.learner_group.get_state(components=f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}")
+        state = self.learner_group.get_state(components=_MODULE)
         found: dict[str, Any] = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
         return found
+
+    def _push_weights(self) -> None:
+        """Give every runner the learner's weights and wait; RLlib's own call drops them while an earlier one is under way."""
+        state = ray.put(self.learner_group.get_state(components=_MODULE, inference_only=True)[COMPONENT_LEARNER])
+        self.env_runner_group.foreach_env_runner(functools.partial(_take_weights, state=state))
 
     # -- state ----------------------------------------------------------------------------------------------------
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        own = {"position": self.position, "tau": self.tau, "entropy": self.entropy}
-        return {**super().get_state(*args, **kwargs), "grpo": own}
+        state = super().get_state(*args, **kwargs)
+        state.pop(COMPONENT_ENV_RUNNER, None)  # has nothing of its own: its weights are the learner's
+        return {**state, "grpo": {"position": self.position, "tau": self.tau, "entropy": self.entropy}}
 
     def set_state(self, state: dict[str, Any]) -> None:
         own = state.get("grpo", {})
@@ -279,14 +308,31 @@ class GRPO(Algorithm):
         self.tau, self.entropy = own.get("tau", self.tau), own.get("entropy")
         super().set_state({k: v for k, v in state.items() if k != "grpo"})
 
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        return [(name, part) for name, part in super().get_checkpointable_components() if name != COMPONENT_ENV_RUNNER]
 
-_LEARNER_METRICS = frozenset(
-    "loss surrogate entropy ratio_deviation kl_old kl_reference clip_fraction gradient_norm skipped".split()
-)
+    def restore_from_path(self, *args: Any, **kwargs: Any) -> None:
+        super().restore_from_path(*args, **kwargs)
+        self._push_weights()
+
+
+_MODULE = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+_SHARES = ("loss", "surrogate", "entropy", "ratio_deviation", "kl_old", "kl_reference", "clip_fraction")
+_COMMON = ("gradient_norm", "skipped")
 
 
 def _sample_on(runner: GroupRunner, tasks: list[Task]) -> SampleReport:
     return runner.sample(tasks=tasks)
+
+
+def _take_weights(runner: GroupRunner, state: ray.ObjectRef) -> None:
+    runner.set_state(ray.get(state))
+
+
+def _learner_metrics(learners: list[dict[str, Any]]) -> Metrics:
+    """Each learner reports its share of a mean over the whole batch; what follows the all-reduce is equal in all."""
+    shares = {name: sum(_plain(one[name]) for one in learners) for name in _SHARES if name in learners[0]}
+    return {f"learner/{k}": v for k, v in {**shares, **{name: _plain(learners[0][name]) for name in _COMMON}}.items()}
 
 
 def _plain(value: Any) -> float:
@@ -296,7 +342,9 @@ def _plain(value: Any) -> float:
 def learning_rate(settings: LearnerConfig, iteration: int) -> float:
     """Linear warm-up over `warmup_steps`, then linear to `lr_end` at the last iteration."""
     progress = min(1.0, iteration / max(1, settings.iterations - 1))
-    return (settings.lr + (settings.lr_end - settings.lr) * progress) * min(1.0, (iteration + 1) / (settings.warmup_steps + 1))
+    return (settings.lr + (settings.lr_end - settings.lr) * progress) * min(
+        1.0, (iteration + 1) / (settings.warmup_steps + 1)
+    )
 
 
 def _reward_metrics(groups: list[Group]) -> Metrics:

@@ -1,0 +1,227 @@
+"""A task whose best mask is known: each word costs bits by a hidden rule, and a plain judge adds up what was dropped.
+
+Judges here can also misbehave on demand: the marker file in their context makes a fault happen once, in whatever
+process comes first.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ray.tune.registry import register_env
+from safetensors.torch import save_file
+
+from envs.masking_vector import TokenMaskingVector
+from policies.grpo import GRPO, GRPOConfig
+from rlcompress.config.schema import LearnerConfig, PolicyConfig, ResourcesConfig, RewardConfig
+from rlcompress.errors import JudgeUnavailable
+from rlcompress.models.scorer import TextScorer, build_scorer
+from rlcompress.models.tokenizer import load_tokenizer, train_tokenizer
+from rlcompress.rewards.reward import Reward
+from rlcompress.rewards.terms import RewardInput
+from rlcompress.selection import select
+from rlcompress.text.segment import Segmenter
+from rlcompress.words import Example, FloatArray, Judge, Judgement, JudgeRequest
+
+COSTLY, CHEAP = 8.0, 1.0
+RATES = (0.34,)
+WORDS = [a + b + c for a in ("ba", "ko", "mi") for b in ("lu", "ta", "re", "so") for c in ("n", "sh")]
+
+
+def bits_of(word: str) -> float:
+    """The hidden rule: every third word of the vocabulary is costly."""
+    return COSTLY if WORDS.index(word) % 3 == 1 else CHEAP
+
+
+def examples(count: int, words: int = 24, seed: int = 0) -> list[Example]:
+    """Texts of random words; equal for equal arguments in every process."""
+    rng = np.random.default_rng([seed, words])
+    texts = [" ".join(WORDS[i] for i in rng.integers(len(WORDS), size=words)) for _ in range(count)]
+    return [Example(f"{seed}-{n}", text) for n, text in enumerate(texts)]
+
+
+def word_bits(request: JudgeRequest) -> FloatArray:
+    ends = [*request.unit_starts_N[1:].tolist(), len(request.source)]
+    words = [request.source[a:b].strip() for a, b in zip(request.unit_starts_N.tolist(), ends, strict=True)]
+    return np.array([bits_of(word) for word in words])
+
+
+class PlantedJudge:
+    """D(S) is the sum of the hidden bits of the dropped words."""
+
+    version = "planted"
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
+        return [self.one(request) for request in requests]
+
+    def one(self, request: JudgeRequest) -> Judgement:
+        per_unit_N = np.where(request.kept_N, 0.0, word_bits(request))
+        return Judgement(float(per_unit_N.sum()), version=self.version, per_unit_N=per_unit_N)
+
+
+class ConstantJudge(PlantedJudge):
+    """The same bits whatever was kept: there is nothing to learn."""
+
+    def one(self, request: JudgeRequest) -> Judgement:
+        return Judgement(100.0, version=self.version)
+
+
+class HalfConstantJudge(PlantedJudge):
+    """Nothing to learn from the texts of the first half of the vocabulary's first words."""
+
+    def one(self, request: JudgeRequest) -> Judgement:
+        first = request.source.split(" ", 1)[0]
+        constant = WORDS.index(first) < len(WORDS) // 2
+        return Judgement(100.0, version=self.version) if constant else super().one(request)
+
+
+class FailingJudge(PlantedJudge):
+    """No verdict on a mask that keeps the first word."""
+
+    def one(self, request: JudgeRequest) -> Judgement:
+        return Judgement.failed("it kept the first word") if request.kept_N[0] else super().one(request)
+
+
+class AwayJudge(PlantedJudge):
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
+        raise JudgeUnavailable("judge 'planted' is away")
+
+
+class RaisingJudge(PlantedJudge):
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
+        raise ZeroDivisionError("a bug in the user's own judge")
+
+
+class OnceJudge(PlantedJudge):
+    """Sound, but for one call in the life of the `marker` file, on which `fault` happens."""
+
+    def __init__(self, marker: str, fault: Callable[[], None], after: int) -> None:
+        self.marker, self.fault, self.after = Path(marker), fault, after
+        self.calls = 0
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
+        self.calls += 1
+        if self.calls > self.after and not self.marker.exists():
+            self.marker.write_text(str(os.getpid()))
+            self.fault()
+        return super().judge(requests)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raise_once() -> None:
+    raise ZeroDivisionError("a bug that shows once")
+
+
+JUDGES: dict[str, Callable[[Mapping[str, Any]], Judge]] = {
+    "planted": lambda context: PlantedJudge(),
+    "constant": lambda context: ConstantJudge(),
+    "half constant": lambda context: HalfConstantJudge(),
+    "failing": lambda context: FailingJudge(),
+    "away": lambda context: AwayJudge(),
+    "raising": lambda context: RaisingJudge(),
+    "dies once": lambda context: OnceJudge(context["marker"], die, after=3),
+    "raises once": lambda context: OnceJudge(context["marker"], raise_once, after=3),
+}
+
+
+def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
+    return TokenMaskingVector(
+        context["num_envs"],
+        examples=examples(context["texts"], context["words"]),
+        segmenter=Segmenter(load_tokenizer(context["tokenizer"])),
+        judge=JUDGES[context["judge"]](context),
+        reward=Reward(RewardConfig.model_validate({"terms": context["terms"]})),
+        rates=RATES,
+    )
+
+
+POLICY = PolicyConfig(prior="none", width=32, layers=1)
+WEIGHTS = "weights.safetensors"
+
+
+def write_start(folder: Path, seed: int = 0) -> Path:
+    """Where a policy starts: a tokenizer in which every word is one token, and weights that know nothing."""
+    tokenizer = train_tokenizer([example.text for example in examples(200)], vocabulary=600)
+    tokenizer.save(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network, _, _ = build_scorer(POLICY.model_dump(), tokenizer)
+    save_file(network.state_dict(), folder / WEIGHTS)
+    return folder
+
+
+def build(
+    start: Path,
+    *,
+    judge: str = "planted",
+    runners: int = 1,
+    seed: int = 0,
+    texts: int = 64,
+    words: int = 24,
+    terms: Mapping[str, float] | None = None,
+    marker: Path | None = None,
+    resources: Mapping[str, Any] | None = None,
+    **learner: Any,
+) -> GRPO:
+    """The real algorithm on the planted task; `learner` overrides keys of the section of that name."""
+    register_env("planted", make_env)
+    settings = {"iterations": 10, "prompts_per_step": 8, "samples_per_prompt": 4, "warmup_steps": 0, **learner}
+    config = GRPOConfig().grpo(
+        learner=LearnerConfig.model_validate(settings),
+        resources=ResourcesConfig.model_validate(
+            {"env_runners": runners, "cpus_per_env_runner": 0.5, **(resources or {})}
+        ),
+        rates=RATES,
+        prompts=texts,
+        seed=seed,
+        env="planted",
+        env_config={
+            "texts": texts,
+            "words": words,
+            "tokenizer": str(start),
+            "judge": judge,
+            "terms": dict(terms or {"distortion": 1.0}),
+            "marker": str(marker),
+        },
+        module_config={"policy": POLICY.model_dump(), "tokenizer": str(start), "weights": str(start / WEIGHTS)},
+    )
+    built: GRPO = config.build_algo()
+    return built
+
+
+def served(algorithm: GRPO, start: Path) -> TextScorer:
+    """The policy as it is served: deterministic scores from the learner's weights."""
+    network, reader, layout = build_scorer(POLICY.model_dump(), load_tokenizer(str(start)))
+    weights = {k.removeprefix("network."): torch.as_tensor(v) for k, v in algorithm.weights().items()}
+    network.load_state_dict(weights)
+    return TextScorer(network, reader, POLICY.window, layout, torch.device("cpu"))
+
+
+def share_of_best(scorer: TextScorer, held_out: Sequence[Example], rate: float = RATES[0]) -> float:
+    """Reward of the served policy over the best there is: the costliest words within the budget."""
+    units = [Segmenter(scorer.tokenizer)(example.text) for example in held_out]
+    scores = scorer.scores(units, [None] * len(units))
+    reached = best = 0.0
+    for example, unit, score in zip(held_out, units, scores, strict=True):
+        assert unit.costs_N.tolist() == [1] * len(unit), "every word is one token, so the costliest words are the best"
+        bits_N = np.array([bits_of(word) for word in example.text.split()])
+        reached += bits_N[select(unit, score, rate).kept_N].sum() / bits_N.sum()
+        best += bits_N[select(unit, bits_N, rate).kept_N].sum() / bits_N.sum()
+    return reached / best
+
+
+def broken_term(item: RewardInput) -> float:
+    raise KeyError("no such word")
+
+
+def sometimes_infinite(item: RewardInput) -> float:
+    return float("inf") if item.compression.kept_N[0] else 0.5
