@@ -1,0 +1,89 @@
+"""A search with real Ray Tune and an objective whose optimum is known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cluster.tuning import METRIC, tune
+from rlcompress.config.files import load_config
+from rlcompress.config.schema import RunConfig
+from rlcompress.errors import ResourceShortage, UserError
+
+pytestmark = pytest.mark.ray
+
+SMALL = {"env_runners": 0, "cpus_for_driver": 0.5}
+JUDGES = {"reward": {"cpus": 0.5}}
+
+
+def bowl(config, report):
+    """Least at lr 0.01 and four layers; comes closer to its floor with each validation. Two layers always break."""
+    if config.policy.layers == 2:
+        raise ValueError("two layers are planted to fail")
+    floor = abs(config.learner.lr - 0.01) + (config.policy.layers != 4)
+    for step in range(1, 5):
+        report(step, {METRIC: floor + 1 / step, "other": 0.0})
+
+
+def broken(config, report):
+    raise ValueError("planted")
+
+
+def searching(tmp_path, **changes):
+    space = {"learner.lr": {"choice": [0.01, 0.05]}, "policy.layers": {"choice": [1, 2, 4]}}
+    values = {
+        "name": "bowl",
+        "runs": str(tmp_path),
+        "resources": SMALL,
+        "judges": JUDGES,
+        "learner": {"iterations": 40},
+        "checkpoint": {"validate_every": 10},
+        "tune": {"space": space, "trials": 6, "concurrent": 2},
+    }
+    return RunConfig.model_validate(values | changes)
+
+
+@pytest.fixture(scope="module")
+def two_cpus():
+    import ray
+
+    from cluster.session import NAMESPACE
+
+    ray.init(num_cpus=2, include_dashboard=False, namespace=NAMESPACE, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_a_planted_optimum_is_found_and_its_configuration_runs(two_cpus, tmp_path):
+    found = tune(searching(tmp_path), objective=bowl)
+    assert found.best.params == {"learner.lr": 0.01, "policy.layers": 4}
+    assert found.best.metric == pytest.approx(0.25)
+    best = load_config(found.best_config)
+    assert (best.learner.lr, best.policy.layers, best.name, best.runs) == (0.01, 4, "bowl-best", str(tmp_path))
+    written = json.loads(found.results.read_text(encoding="utf-8"))
+    assert (written["best"], written["metric"], len(written["trials"])) == (found.best.name, METRIC, 6)
+    for trial in written["trials"]:  # which trials ASHA stops depends on which came first
+        if trial["params"]["policy.layers"] == 2:
+            assert (trial["status"], trial["iterations"]) == ("failed", 0)
+            assert trial["error"].endswith("two layers are planted to fail")
+        else:
+            assert trial["status"] == ("finished" if trial["iterations"] == 4 else "stopped")
+    assert {"finished", "failed"} <= {trial["status"] for trial in written["trials"]}
+    assert str(found.best_config) in str(found)
+
+
+def test_a_search_without_a_single_result_says_why(two_cpus, tmp_path):
+    config = searching(tmp_path, tune={"space": {"learner.lr": {"choice": [0.01]}}, "trials": 1})
+    with pytest.raises(UserError, match=r"ValueError: planted.*results\.json"):
+        tune(config, objective=broken)
+    (trial,) = json.loads((tmp_path / "bowl-search" / "results.json").read_text(encoding="utf-8"))["trials"]
+    assert (trial["status"], trial["metric"]) == ("failed", None)
+    with pytest.raises(UserError, match="not empty"):
+        tune(config, objective=bowl)
+
+
+def test_a_trial_that_does_not_fit_is_refused_and_does_not_wait(two_cpus, tmp_path):
+    config = searching(tmp_path, resources={**SMALL, "env_runners": 8, "cpus_per_env_runner": 1.0})
+    with pytest.raises(ResourceShortage, match="the cluster has 2"):
+        tune(config, objective=bowl)
