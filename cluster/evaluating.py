@@ -132,9 +132,7 @@ def _chosen(
     return config.model_copy(update={"evaluate": EvaluateConfig.model_validate(section)})
 
 
-def _rows(
-    config: RunConfig, data: str | None, prepared: stages.Prepared | None
-) -> tuple[list[Example], Path | None]:
+def _rows(config: RunConfig, data: str | None, prepared: stages.Prepared | None) -> tuple[list[Example], Path | None]:
     """All rows of a file that was asked for, or the first `evaluate.texts` of the shuffled test split."""
     if data is not None:
         return list(read_rows(data, config.data)), Path(data)
@@ -153,7 +151,9 @@ def _bench(
     methods: list[Method] = [CompressorMethod(compressor)]
     if run is not None:
         starts = [name for name in config.evaluate.methods if name in _STARTS and (run.path / name).is_dir()]
-        methods += [CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts]
+        methods += [
+            CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts
+        ]
     train = prepared.examples("train") if prepared else []
     reward_judge = load_judge(run.judges / "reward") if run else None
     methods += build_methods(

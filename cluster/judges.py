@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import ray
+from ray.exceptions import RayTaskError
 
 from rlcompress.config.schema import JudgeConfig, RunConfig
 from rlcompress.errors import UserError
@@ -27,14 +28,16 @@ def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) ->
     cached = {role: _cache(config, judge, data_hash) for role, judge in roles.items()}
     missing = [role for role, path in cached.items() if not path.is_dir() or why_torn(path)]
     train = ray.remote(_train_into)
-    ray.get(
-        [
-            train.options(num_cpus=max(1, math.ceil(roles[role].cpus)), num_gpus=roles[role].gpus, max_retries=1).remote(
-                roles[role], data.resolve(), cached[role].resolve()
-            )
-            for role in missing
-        ]
-    )
+    tasks = [
+        train.options(num_cpus=max(1, math.ceil(roles[role].cpus)), num_gpus=roles[role].gpus, max_retries=1).remote(
+            roles[role], data.resolve(), cached[role].resolve()
+        )
+        for role in missing
+    ]
+    try:
+        ray.get(tasks)
+    except RayTaskError as error:
+        raise error.cause from None  # a user's mistake stays one, with its own message
     gains = {}
     for role, path in cached.items():
         target = folder / role
@@ -44,8 +47,8 @@ def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) ->
         gains[role] = float(json.loads((target / "judge.json").read_text(encoding="utf-8"))["reads"]["gain"])
         if gains[role] < config.judges.gate:
             raise UserError(
-                f"judges.{role} saves only {gains[role]:.1%} of the bits by reading the kept text, judges.gate asks for "
-                f"{config.judges.gate:.0%}: train it longer (judges.{role}.steps) or give it more text"
+                f"judges.{role} saves only {gains[role]:.1%} of the bits by reading the kept text, judges.gate asks "
+                f"for {config.judges.gate:.0%}: train it longer (judges.{role}.steps) or give it more text"
             )
     return gains
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
+from typing import Any
 
 import ray
 
@@ -13,6 +15,7 @@ from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
 
 NAMESPACE = "rlcompress"
+_KNOCK = 5.0  # seconds for a TCP connection to the head node
 
 
 @contextlib.contextmanager
@@ -26,18 +29,34 @@ def ray_session(config: RunConfig) -> Iterator[None]:
         yield
         return
     address = config.resources.address or os.environ.get("RAY_ADDRESS")
-    options = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
+    _probe(address)
+    options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address:
             ray.init(address=address, **options)
         else:
             ray.init(include_dashboard=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"no Ray cluster answers at resources.address {address!r} ({str(error).splitlines()[0]}): "
-            "start one with `ray start --head`, or leave the address out to run here"
-        ) from error
+        raise _unreachable(address, str(error).splitlines()[0]) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _probe(address: str | None) -> None:
+    """Knock at the address first: Ray itself goes on trying a closed port for many minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, str(error)) from error
+
+
+def _unreachable(address: str | None, why: str) -> UserError:
+    return UserError(
+        f"no Ray cluster answers at resources.address {address!r} ({why}): start one with `ray start --head`, "
+        "or leave the address out to run here"
+    )

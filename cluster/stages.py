@@ -22,6 +22,7 @@ from rlcompress.data.prepare import prepare
 from rlcompress.device import choose_device
 from rlcompress.judges.build import load_judge
 from rlcompress.models.imitation import imitate
+from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import TextScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.runs import RunDirectory
@@ -57,6 +58,12 @@ def prepared_data(config: RunConfig) -> Prepared:
 def start_run(config: RunConfig, command: str, overwrite: bool) -> tuple[RunDirectory, Prepared]:
     """A fresh run directory with its data; nothing is made before the data is known to be good."""
     choose_device(config.device)
+    for key, name in (
+        ("policy.encoder", config.policy.encoder),
+        ("judges.reward.model", config.judges.reward.model),
+        ("judges.heldout.model", config.judges.heldout.model),
+    ):
+        require_model(key, name, config.trust_remote_code)
     prepared = prepared_data(config)
     run = RunDirectory.create(config, overwrite=overwrite)
     run.write_environment(command, prepared.manifest.hash)
@@ -91,9 +98,7 @@ def warm_start(run: RunDirectory, prepared: Prepared) -> list[float]:
         rate = min(1.0, max(config.env.rates) + 0.1)
         judge = load_judge(run.judges / "reward", device)
         orders = teacher_order(judge, units, chosen, config.warm_start.passes, rate)
-        losses = imitate(
-            scorer, units, chosen, orders, rate=rate, config=config.warm_start, seed=config.seed
-        )
+        losses = imitate(scorer, units, chosen, orders, rate=rate, config=config.warm_start, seed=config.seed)
     export(run, prepared, scorer, run.path / "warm_start", stage="warm_start", iteration=0)
     return losses
 

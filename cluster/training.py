@@ -83,7 +83,10 @@ def _before_learning(run: RunDirectory, prepared: stages.Prepared) -> None:
     started = time.monotonic()
     losses = stages.warm_start(run, prepared)
     if losses:
-        print(f"warm start {losses[0]:.3f} -> {losses[-1]:.3f} nats a draw  ({time.monotonic() - started:.0f} s)", flush=True)
+        print(
+            f"warm start {losses[0]:.3f} -> {losses[-1]:.3f} nats a draw  ({time.monotonic() - started:.0f} s)",
+            flush=True,
+        )
 
 
 def _say_goodbye(run: RunDirectory, prepared: stages.Prepared, page: Path) -> None:
@@ -96,6 +99,7 @@ def _say_goodbye(run: RunDirectory, prepared: stages.Prepared, page: Path) -> No
     print(f"next       python -m rlcompress compress {run.path} --rate 0.5 < prompt.txt")
 
 
+SHOWN = ("reward/mean", "validation/distortion_bits")
 OnValidation = Callable[[int, dict[str, float]], None]
 
 
@@ -137,9 +141,13 @@ def _loop(
 ) -> None:
     config = run.config
     scorer = policy_scorer(run, prepared)
-    validation = Validation(run, prepared, judge)
     progress = Progress(config.learner.iterations, every=10, start=algorithm.iteration)
-    with Tracker(config.tracking, run.path, config.name, after=algorithm.iteration if resume else None) as tracker:
+    after = algorithm.iteration if resume else None
+    with Tracker(config.tracking, run.path, config.name, after=after) as tracker:
+        validation = Validation(run, prepared, judge, until=after or 0)
+        if not resume:
+            tracker.log(0, validation.measure(scorer))
+            _checkpoint(run, algorithm, best=True)
         while algorithm.iteration < config.learner.iterations:
             algorithm.train()
             step, metrics = algorithm.iteration, dict(algorithm.last_metrics)
@@ -149,9 +157,9 @@ def _loop(
                 load_policy(algorithm, scorer)
                 metrics.update(validation.measure(scorer))
             tracker.log(step, metrics)
-            progress.update(step, {k: metrics[k] for k in ("reward/mean", "time/sample") if k in metrics})
-            stop = validation.patience_is_over()
+            progress.update(step, {k: metrics[k] for k in SHOWN if k in metrics})
             best = validated and validation.improved
+            stop = validated and validation.patience_is_over()
             if step % config.checkpoint.every == 0 or best or last or stop:
                 _checkpoint(run, algorithm, best=best)
             if validated and on_validation is not None:

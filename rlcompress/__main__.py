@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlcompress.config.schema import RunConfig
 
 FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
+JOB_PREFIX = "raysubmit_"  # of the ids that Ray gives to jobs
 Handler = Callable[[Arguments], int | None]  # an exit status, None for 0
 
 
@@ -155,6 +156,9 @@ def _plan(config: RunConfig) -> str:
 def _status(arguments: Arguments) -> None:
     from rlcompress.runs import RunDirectory, index
 
+    if (arguments.run_path or "").startswith(JOB_PREFIX):
+        print(_upstairs("cluster", "status JOB").job_status(arguments.run_path, arguments.address))
+        return
     if arguments.run_path is not None:
         print(RunDirectory.open(arguments.run_path).summary())
         return
@@ -200,10 +204,14 @@ def _compress(arguments: Arguments) -> None:
 
     compressor = Compressor.from_pretrained(find_artifact(arguments.target))
     text = sys.stdin.buffer.read().decode("utf-8")  # bytes: a text stream would change line ends
+    if not text.strip():
+        raise UserError("standard input holds no text: give it as `compress TARGET < prompt.txt`")
     budget: dict[str, Any] = {"rate": arguments.rate}
     if arguments.target_tokens is not None:
         budget = {"target_tokens": arguments.target_tokens}
     result = compressor.compress(text, question=arguments.question, protect=arguments.protect, **budget)
+    if arguments.target_tokens is not None and arguments.target_tokens > result.original_tokens:
+        raise UserError(f"the text has {result.original_tokens} tokens, fewer than --target-tokens: give a smaller budget")
     shown = json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n" if arguments.json else result.text
     sys.stdout.buffer.write(shown.encode("utf-8"))
     sys.stdout.buffer.flush()
@@ -226,7 +234,9 @@ def _serve(arguments: Arguments) -> None:
 def _submit(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
     _config(arguments)  # a mistake shows here and not on the cluster
-    print(cluster.submit(arguments.config, arguments.set, arguments.address))
+    job = cluster.submit(arguments.config, arguments.set, arguments.address)
+    where = ["--address", arguments.address] if arguments.address else []
+    print(f"job        {job}\nnext       {shlex.join(['python', '-m', 'rlcompress', 'status', job, *where])}")
 
 
 def _config(arguments: Arguments) -> RunConfig:
