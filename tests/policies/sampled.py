@@ -38,8 +38,9 @@ def sample_groups(
         task = Task(p, p, rate, 0.6 + 0.2 * p, seed)
         priorities = [gumbel_priorities(scores_PN[p, : len(one)].double().numpy(), task.tau, rng) for _ in range(G)]
         rankings = [rank(one, values, budget_tokens(one, rate)) for values in priorities]
-        packed = [torch.from_numpy(x) for x in pack_rankings([rankings], scores_PN.shape[1])]
-        logp = draw_logp(scores_PN[p : p + 1], *packed, torch.tensor([task.tau], dtype=scores_PN.dtype))
+        order_PGN, draws_PG, free_P = (torch.from_numpy(x) for x in pack_rankings([rankings], scores_PN.shape[1]))
+        tau_P = torch.tensor([task.tau], dtype=scores_PN.dtype)
+        logp = draw_logp(scores_PN[p : p + 1], order_PGN, draws_PG, free_P, tau_P)
         statuses = [Status.OK] * G
         if p == 1:
             statuses[2] = Status.JUDGE_FAILED
@@ -48,9 +49,9 @@ def sample_groups(
             Group(
                 task=task,
                 features={name: value[p : p + 1] for name, value in features.items()},
-                order_GN=packed[0][0].numpy(),
-                draws_G=packed[1][0].numpy(),
-                free=int(packed[2][0]),
+                order_GN=order_PGN[0].numpy(),
+                draws_G=draws_PG[0].numpy(),
+                free=int(free_P[0]),
                 logp_GN=logp[0].numpy(),
                 reward_G=reward_G,
                 status_G=tuple(statuses),

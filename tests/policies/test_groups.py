@@ -20,7 +20,7 @@ from tests.rlcompress.small_models import TEXTS, small_scorer
 def groups(bpe: TextTokenizer) -> list[Group]:
     """Two runner calls of different sizes."""
     scorer = small_scorer(bpe)
-    return [*sample_groups(scorer, TEXTS[:2]), *sample_groups(scorer, [TEXTS[3], TEXTS[4], ""], seed=1)]
+    return [*sample_groups(scorer, TEXTS[:2]), *sample_groups(scorer, [TEXTS[3], TEXTS[4] * 2, ""], seed=1)]
 
 
 def test_pad_stack() -> None:

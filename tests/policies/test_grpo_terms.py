@@ -13,6 +13,7 @@ from policies.groups import Group, pad_stack
 from policies.grpo_learner import DECISIONS, grpo_terms
 from rlcompress.models.scorer import TextScorer
 from rlcompress.models.tokenizer import TextTokenizer
+from rlcompress.words import FloatArray
 from tests.policies.sampled import FEATURES, SETTINGS, Columns, as_batch, loss_and_gradient, sample_groups, scores_of
 from tests.rlcompress.small_models import TEXTS, shaken, small_scorer
 
@@ -27,15 +28,15 @@ def make(bpe: TextTokenizer, dtype: torch.dtype = DOUBLE) -> tuple[TextScorer, T
     generator = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in later.network.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=generator, dtype=dtype)
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator, dtype=dtype))
     shaken(reference.network, seed=4)
     groups = [*sample_groups(behaviour, TEXTS[:2]), *sample_groups(behaviour, TEXTS[2:], seed=1)]
     return behaviour, later, reference, groups
 
 
 def slow_terms(
-    scores: np.ndarray, groups: list[Group], advantage: np.ndarray, reference: np.ndarray
-) -> dict[str, float]:  # type: ignore[type-arg]
+    scores: FloatArray, groups: list[Group], advantage: FloatArray, reference: FloatArray
+) -> dict[str, float]:
     """Every decision of every valid sample, one at a time."""
     sums = dict.fromkeys(("surrogate", "entropy", "kl_reference", "clip_fraction", "ratio_deviation", "kl_old"), 0.0)
     count = 0
@@ -174,6 +175,6 @@ def test_a_step_along_the_gradient_favours_the_better_samples(bpe: TextTokenizer
     with torch.no_grad():
         for parameter in behaviour.network.parameters():
             if parameter.grad is not None:
-                parameter -= 0.002 * parameter.grad
+                parameter.sub_(0.002 * parameter.grad)
     after, _ = loss_and_gradient(behaviour, [batch], None, settings)
     assert after["loss"] < before["loss"] - 1e-6

@@ -27,7 +27,7 @@ def shaken(network: UnitScorer, seed: int = 0) -> UnitScorer:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
         network.get_buffer("bits_V").copy_(4 + 8 * torch.rand(network.get_buffer("bits_V").shape, generator=generator))
     return network
 
@@ -47,7 +47,7 @@ def randomise(model: nn.Module) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
 
 
 def save_wordpiece(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,7 @@ def test_damage_is_one_line(folder: Path, damage: str, message: str) -> None:
         folder / "tokenizer/tokenizer.json",
     )
     fields = json.loads(file.read_text())
-    actions = {
+    actions: dict[str, Callable[[], object]] = {
         "no folder": lambda: shutil.rmtree(folder),
         "no manifest": lambda: file.unlink(),
         "broken manifest": lambda: file.write_text(file.read_text()[:100]),

@@ -47,7 +47,7 @@ def test_where_the_clip_stops_the_gradient(advantage: float, ratio: float, moves
     """High clip at 1.4 for good samples, low clip at 0.8 for bad ones, none in the other directions."""
     new = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
     one = torch.ones(1, dtype=torch.bool)
-    clipped_surrogate(new, torch.zeros(1), torch.tensor([advantage]), one, low=LOW, high=HIGH, count=1.0).backward()
+    clipped_surrogate(new, torch.zeros(1), torch.tensor([advantage]), one, low=LOW, high=HIGH, count=1.0).backward()  # type: ignore[no-untyped-call]
     assert new.grad is not None
     assert float(new.grad) == pytest.approx(-advantage * ratio if moves else 0.0)
 
@@ -80,7 +80,7 @@ def test_masked_places_give_no_value_and_no_gradient() -> None:
     loss = clipped_surrogate(new, old, advantage, mask, low=LOW, high=HIGH, count=COUNT)
     for estimator in KL_ESTIMATORS:
         loss = loss + kl_to_reference(new, old, mask, estimator=estimator, count=COUNT)
-    (loss + masked_mean(new, mask, count=COUNT)).backward()
+    (loss + masked_mean(new, mask, count=COUNT)).backward()  # type: ignore[no-untyped-call]
     assert torch.isfinite(loss)
     assert new.grad is not None
     assert torch.isfinite(new.grad).all()

@@ -63,7 +63,7 @@ def test_scores_far_apart() -> None:
     logp, entropy = slow((case[0].detach(), *case[1:]))  # type: ignore[arg-type]
     np.testing.assert_allclose(draw_logp(*case).detach(), logp, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(draw_entropy(*case).detach(), entropy, rtol=1e-3, atol=1e-4)
-    (draw_logp(*case).sum() + draw_entropy(*case).sum()).backward()
+    (draw_logp(*case).sum() + draw_entropy(*case).sum()).backward()  # type: ignore[no-untyped-call]
     assert case[0].grad is not None
     assert torch.isfinite(case[0].grad).all()
 

@@ -10,7 +10,7 @@ from rlcompress.schedules import scheduled
 
 @pytest.mark.parametrize(("kind", "middle"), [("fixed", 2.0), ("linear", 1.25), ("exponential", 1.0)])
 def test_paths(kind: str, middle: float) -> None:
-    config = ScheduleConfig(kind=kind, start=2.0, end=0.5)  # type: ignore[arg-type]
+    config = ScheduleConfig(kind=kind, start=2.0, end=0.5)
     assert scheduled(config, 0.0) == pytest.approx(2.0)
     assert scheduled(config, 0.5) == pytest.approx(middle)
     end = 2.0 if kind == "fixed" else 0.5

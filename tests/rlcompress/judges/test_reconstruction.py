@@ -48,7 +48,7 @@ def load_small(folder: Path, window: int) -> ReconstructionJudge:
     from rlcompress.judges.build import _judge
 
     kind = "causal" if "gpt2" in folder.name else "masked"
-    return _judge(JudgeConfig(model=str(folder), kind=kind, window=window), folder, None)  # type: ignore[arg-type]
+    return _judge(JudgeConfig(model=str(folder), kind=kind, window=window), folder, None)
 
 
 def request(bpe: TextTokenizer, text: str, kept_N: BoolArray | float, seed: int = 0) -> JudgeRequest:
@@ -87,7 +87,8 @@ def test_verdicts_equal_the_naive_computation(bpe: TextTokenizer, make: MakeJudg
                 assert cost >= 0
                 bits_N[owner_T[start + t]] += cost
                 hits += hit
-        np.testing.assert_allclose(verdict.per_unit_N, bits_N, atol=2e-3, rtol=1e-4)
+        assert verdict.per_unit_N is not None
+        assert verdict.per_unit_N.tolist() == pytest.approx(bits_N.tolist(), abs=2e-3, rel=1e-4)
         assert verdict.score == pytest.approx(bits_N.sum(), rel=1e-4, abs=2e-3)
         assert (verdict.tokens, verdict.hits) == (len(ids_T), hits)
         assert verdict.dropped == int((~one.kept_N[owner_T]).sum())
@@ -165,7 +166,8 @@ def test_nothing_to_judge(bpe: TextTokenizer, make: MakeJudge) -> None:
     empty, blank = judge.judge([request(bpe, "", np.zeros(0, bool)), request(bpe, " \n ", np.zeros(1, bool))])
     assert (empty.score, empty.tokens) == (0.0, 0)
     assert empty.per_unit_N is not None
-    assert (empty.per_unit_N.shape, empty.per_unit_N.dtype) == ((0,), np.float64)
+    assert len(empty.per_unit_N) == 0
+    assert empty.per_unit_N.dtype.kind == "f"
     assert blank.tokens == blank.dropped > 0
     assert blank.score > 0
 

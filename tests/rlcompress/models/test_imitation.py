@@ -107,9 +107,9 @@ def test_protected_units_are_not_imitated(bpe: TextTokenizer) -> None:
     assert units.protected_N.sum() == 2
     order = np.arange(len(units), dtype=float)
     ranking = rank(units, order, budget_tokens(units, 0.6))
-    packed = [torch.from_numpy(x) for x in pack_rankings([[ranking]], len(units))]
+    order_PGN, draws, free = (torch.from_numpy(x) for x in pack_rankings([[ranking]], len(units)))
     scores = torch.from_numpy(scorer.scores([units], [None])[0])[None]
-    expected = -float(draw_logp(scores, *packed, torch.ones(1)).sum()) / ranking.draws
+    expected = -float(draw_logp(scores, order_PGN, draws, free, torch.ones(1)).sum()) / ranking.draws
     config = CONFIG.model_copy(update={"steps": 1, "batch": 1})
     losses = imitate(scorer, [units], examples([units]), [order], rate=0.6, config=config, seed=0)
     assert losses == pytest.approx([expected], abs=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from rlcompress.models.layers import AttentionBlock, ConvolutionBlock, MaskedConvolution
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], nn.Module]] = {
     "attention": lambda: AttentionBlock(8, 2),
     "convolution": lambda: ConvolutionBlock(8, 5, 2),
     "masked convolution": lambda: MaskedConvolution(8, 8, 3),
@@ -30,7 +31,7 @@ def test_attention_equals_loops() -> None:
                 places = [s for s in range(5) if valid[b, s]]
                 logits = torch.stack([q[t, h] @ k[s, h] / math.sqrt(2) - slope * abs(s - t) for s in places])
                 mixed.append(sum(w * v[s, h] for w, s in zip(logits.softmax(0), places, strict=True)))
-            one = hidden[b, t] + block.out(torch.cat(mixed))  # type: ignore[arg-type]
+            one = hidden[b, t] + block.out(torch.cat(mixed))
             one = one + block.down(nn.functional.gelu(block.up(block.norm_mlp(one))))
             torch.testing.assert_close(result[b, t], one)
 

@@ -83,7 +83,7 @@ def test_one_text_in_many_windows_equals_its_windows_alone(bpe: TextTokenizer, s
     owner_T, T, window = token_units(text, units.starts_N, spans_T2), len(ids_T), scorer.window
     network = scorer.network
     starts = [*range(0, T - window, window // 2), T - window]
-    hidden_T = []
+    hidden_T: list[torch.Tensor] = []
     for i, start in enumerate(starts):
         ids = torch.from_numpy(ids_T[start : start + window])[None]
         with torch.no_grad():
@@ -152,9 +152,18 @@ def test_a_question_can_be_learned(bpe: TextTokenizer) -> None:
     for _ in range(120):
         loss = (scorer.network(features) - wanted).square().mean()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.1  # without the question 0.37 is the best
+
+
+def test_question_and_text_are_told_apart(scorer: TextScorer) -> None:
+    """The same tokens as question or as text are not the same to the encoder."""
+    ids, there = torch.tensor([[20, 30, 40]]), torch.ones(1, 3, dtype=torch.bool)
+    with torch.no_grad():
+        as_text = scorer.network.encoder(ids, there, torch.tensor([[0, 0, 0]]))
+        as_question = scorer.network.encoder(ids, there, torch.tensor([[1, 1, 0]]))
+    assert (as_text - as_question).abs().max() > 0.01
 
 
 def test_memory_stays_bounded_on_many_long_texts(bpe: TextTokenizer, scorer: TextScorer) -> None:
