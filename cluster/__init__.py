@@ -13,9 +13,10 @@ _STAGES = {
     "evaluate": "cluster.evaluating",
     "baselines": "cluster.evaluating",
     "submit": "cluster.jobs",
+    "job_status": "cluster.jobs",
 }
 
-__all__ = ["baselines", "evaluate", "sft", "submit", "train", "tune"]  # noqa: F822  (provided by __getattr__)
+__all__ = ["baselines", "evaluate", "job_status", "sft", "submit", "train", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,8 +50,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--resume", metavar="RUN", help="go on with a run from its newest whole checkpoint")
     train.add_argument("--dry-run", action="store_true", help="print configuration, sizes and resource plan only")
 
-    status = command("status", "print the state and the last metrics of a run, or list all runs")
-    status.add_argument("run_path", nargs="?", metavar="RUN")
+    status = command("status", "print the state and the last metrics of a run, or the state of a job, or list all runs")
+    status.add_argument("run_path", nargs="?", metavar="RUN_OR_JOB")
+    status.add_argument("--address", metavar="URL", help="of a job: as for submit")
     status.add_argument("--runs", default="runs", metavar="FOLDER", help="where runs lie (default: runs)")
 
     evaluate = command("evaluate", "compare a run or artifact with the baselines on held-out text")
