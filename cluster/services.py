@@ -17,7 +17,7 @@ from rlcompress.config.schema import JudgeConfig
 from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.judges.build import load_judge
-from rlcompress.words import JudgeRequest, Judgement
+from rlcompress.words import Judgement, JudgeRequest
 
 _PAUSE = 0.2  # seconds between attempts while an actor restarts
 
@@ -68,8 +68,10 @@ class RemoteJudge:
     def __init__(self, name: str, timeout: float) -> None:
         self.name = name
         self.timeout = timeout
+        self.restarts = 0  # as far as `stats` has seen them
         self._actor: Any = None
         self._version: str | None = None
+        self._pid: int | None = None
 
     @property
     def version(self) -> str:
@@ -95,14 +97,21 @@ class RemoteJudge:
                 break
             except RayTaskError as error:
                 raise error.as_instanceof_cause() from None  # the judge itself raised: a bug, not an absence
-            except (RayActorError, ValueError):  # dead, restarting, or not registered (yet)
+            except (RayActorError, ValueError) as error:  # dead, restarting, or not registered (yet)
+                if isinstance(error, RayActorError) and error.actor_init_failed:
+                    raise UserError(
+                        f"judge {self.name!r} cannot start: {str(error).strip().splitlines()[-1]}"
+                    ) from error
                 self._actor = None
                 time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
         raise TimeoutError(f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s (judges timeout)")
 
     def stats(self) -> dict[str, int]:
+        """The actor's counters since it started, and how often it was another process than the last time."""
         result: dict[str, int] = self._ask("stats")
-        return result
+        self.restarts += self._pid not in (None, result["pid"])
+        self._pid = result["pid"]
+        return {**result, "restarts": self.restarts}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_actor": None}
@@ -112,7 +121,7 @@ def wait_until_ready(judge: RemoteJudge) -> None:
     """Fail early, with a name, when a judge cannot start.
 
     Raises:
-        UserError: it did not answer within its timeout.
+        UserError: it cannot start, or did not answer within its timeout.
     """
     try:
         _ = judge.version

@@ -36,7 +36,7 @@ def ray_session(config: RunConfig) -> Iterator[None]:
             ray.init(address=address, **options)
         else:
             ray.init(include_dashboard=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, SystemExit) as error:  # Ray exits where something else answers
         raise _unreachable(address, str(error).splitlines()[0]) from error
     try:
         yield

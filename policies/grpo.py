@@ -291,7 +291,10 @@ class GRPO(Algorithm):
         return found
 
     def _push_weights(self) -> None:
-        """Give every runner the learner's weights and wait; RLlib's own call drops them while an earlier one is under way."""
+        """Give every runner the learner's weights and wait.
+
+        RLlib's own `sync_weights` drops them silently while an earlier call is still under way.
+        """
         state = ray.put(self.learner_group.get_state(components=_MODULE, inference_only=True)[COMPONENT_LEARNER])
         self.env_runner_group.foreach_env_runner(functools.partial(_take_weights, state=state))
 

@@ -48,6 +48,6 @@ def ray_cluster() -> Iterator[None]:
 
     from cluster.session import NAMESPACE
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, namespace=NAMESPACE)
+    ray.init(num_cpus=4, num_gpus=0, include_dashboard=False, log_to_driver=False, namespace=NAMESPACE)
     yield
     ray.shutdown()

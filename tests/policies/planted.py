@@ -6,6 +6,7 @@ process comes first.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,12 @@ import torch
 from ray.tune.registry import register_env
 from safetensors.torch import save_file
 
+from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
 from policies.grpo import GRPO, GRPOConfig
-from rlcompress.config.schema import LearnerConfig, PolicyConfig, ResourcesConfig, RewardConfig
+from rlcompress.config.schema import JudgeConfig, LearnerConfig, PolicyConfig, ResourcesConfig, RewardConfig
 from rlcompress.errors import JudgeUnavailable
+from rlcompress.models.reconstructor import MaskedReconstructor
 from rlcompress.models.scorer import TextScorer, build_scorer
 from rlcompress.models.tokenizer import load_tokenizer, train_tokenizer
 from rlcompress.rewards.reward import Reward
@@ -129,6 +132,7 @@ JUDGES: dict[str, Callable[[Mapping[str, Any]], Judge]] = {
     "away": lambda context: AwayJudge(),
     "raising": lambda context: RaisingJudge(),
     "dies once": lambda context: OnceJudge(context["marker"], die, after=3),
+    "remote": lambda context: RemoteJudge(context["judge_name"], timeout=60.0),
     "raises once": lambda context: OnceJudge(context["marker"], raise_once, after=3),
 }
 
@@ -163,6 +167,7 @@ def build(
     start: Path,
     *,
     judge: str = "planted",
+    judge_name: str = "",
     runners: int = 1,
     seed: int = 0,
     texts: int = 64,
@@ -189,6 +194,7 @@ def build(
             "words": words,
             "tokenizer": str(start),
             "judge": judge,
+            "judge_name": judge_name,
             "terms": dict(terms or {"distortion": 1.0}),
             "marker": str(marker),
         },
@@ -225,3 +231,16 @@ def broken_term(item: RewardInput) -> float:
 
 def sometimes_infinite(item: RewardInput) -> float:
     return float("inf") if item.compression.kept_N[0] else 0.5
+
+
+def write_judge(folder: Path, start: Path, config: JudgeConfig) -> Path:
+    """The folder of a real reconstruction judge with random weights, for the tokenizer in `start`."""
+    tokenizer = load_tokenizer(str(start))
+    assert tokenizer.mask_id is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MaskedReconstructor("attention", tokenizer.vocabulary, tokenizer.mask_id, config.width, config.layers)
+    model.save(folder)
+    tokenizer.save(folder / "tokenizer")
+    (folder / "judge.json").write_text(json.dumps({"settings": config.model_dump()}))
+    return folder

@@ -91,7 +91,7 @@ def test_a_judge_that_stays_away_is_counted_and_ends_the_run_with_its_name(build
         assert algorithm.last_metrics["samples/judge_failed"] == 8 * 4
         assert algorithm.last_metrics["groups/dropped"] == 8
         assert "reward/mean" not in algorithm.last_metrics
-    with pytest.raises(SamplingFailed, match="3 times in a row.*\nthe judge gave no verdict"):
+    with pytest.raises(SamplingFailed, match=r"3 times in a row.*\nthe judge gave no verdict"):
         algorithm.train()
 
 

@@ -10,7 +10,7 @@ import pytest
 import ray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
-from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core import COMPONENT_RL_MODULE
 from ray.rllib.core.learner.learner import Learner
 from ray.rllib.core.learner.learner_group import LearnerGroup
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
@@ -115,11 +115,3 @@ def test_weights_reach_a_runner_with_their_sequence_number(build: Build) -> None
         assert learned, "the runner's parameters have the learner's names"
         assert same_weights(learned, {k: state[COMPONENT_RL_MODULE][k] for k in learned})
     assert numbers[1] > numbers[0] > 0
-
-
-@pytest.mark.ray
-def test_results_come_by_learner_and_module(build: Build) -> None:
-    algorithm = build(runners=0)
-    algorithm.train()
-    assert DEFAULT_MODULE_ID in algorithm.learner_group._learner.module.keys()
-    assert algorithm.last_metrics["learner/gradient_norm"] > 0
