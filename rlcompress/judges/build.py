@@ -73,7 +73,13 @@ def train_judge(
     """Train (or fetch) the judge that `config` names on the prepared data and write it to `folder`.
 
     The number of torch threads comes from the configuration, so that the weights do not depend on the machine.
+
+    Raises:
+        UserError: an unknown or unloadable model, or fewer than two validation texts.
     """
+    unseen = load_split(data, "validation")[:_GATE_TEXTS]
+    if len(unseen) < 2:
+        raise UserError("judges are checked on validation texts and there are too few: raise data.splits.validation")
     torch.set_num_threads(max(1, math.ceil(config.cpus)))
     folder.mkdir(parents=True, exist_ok=True)
     model: MaskedReconstructor | HubReconstructor
@@ -84,7 +90,7 @@ def train_judge(
     else:
         model, tokenizer = _hub(config)
     segmenter = Segmenter(tokenizer)
-    texts = [segmenter(e.text) for e in load_split(data, "validation")[:_GATE_TEXTS]]
+    texts = [segmenter(example.text) for example in unseen]
     reads = context_gain(model, TokenTable.of(texts, tokenizer, config.window))
     record = {
         "settings": config.model_dump(),

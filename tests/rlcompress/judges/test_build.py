@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlcompress.config.schema import DataConfig, JudgeConfig, RunConfig
+from rlcompress.config.schema import DataConfig, JudgeConfig, RunConfig, SplitConfig
 from rlcompress.data.prepare import prepare
 from rlcompress.errors import UserError
 from rlcompress.judges.build import ContextGain, context_gain, judge_from_name, judge_key, load_judge, train_judge
@@ -127,6 +127,16 @@ def test_mistakes(bpe: TextTokenizer, data: Path, tmp_path: Path) -> None:
         train_judge(JudgeConfig(model=str(small), window=63), data, tmp_path / "y")
     with pytest.raises(UserError, match="has no mask token"):
         train_judge(JudgeConfig(model=str(without_mask(tmp_path / "maskless"))), data, tmp_path / "z")
+
+
+def test_a_judge_needs_validation_texts(bpe: TextTokenizer, tmp_path: Path) -> None:
+    source, folder = tmp_path / "texts.txt", tmp_path / "data"
+    source.write_text("\n".join(f"{text} {text[::-1]}" for text in TEXTS))
+    splits = SplitConfig(train=1.0, validation=0.0, test=0.0)
+    prepare(RunConfig(data=DataConfig(source=str(source), min_tokens=1, max_tokens=300, splits=splits)), folder)
+    bpe.save(folder / "tokenizer")
+    with pytest.raises(UserError, match=r"raise data\.splits\.validation"):
+        train_judge(CONFIG, folder, tmp_path / "judge")
 
 
 def without_mask(folder: Path) -> Path:
