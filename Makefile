@@ -61,7 +61,11 @@ status: setup
 
 # One study with several seeds; its results are committed under tests/benchmarks/results/.
 study-%: setup
-	$(PYTHON) tests/benchmarks/$*.py
+	$(PYTHON) -m tests.benchmarks.$*
+
+# One timed comparison; its figures are ratios against a named baseline in the same run.
+bench-%: setup
+	$(PYTHON) -m tests.benchmarks.$*
 
 wheel: setup
 	$(PYTHON) -m build --wheel

@@ -64,9 +64,11 @@ def evaluate(
     Args:
         target: a run directory or an artifact folder.
         data: a file that `read_rows` understands; None takes the run's test split.
-        rates, seeds, methods: instead of the configured ones.
+        rates: instead of `evaluate.rates`.
+        seeds: instead of `evaluate.seeds`.
         judge: a judge or model folder, or a hub id; None takes the run's `judges/heldout`.
         out: where results go; None is `evaluation/` of the run, or `evaluation-NAME/` for a file.
+        methods: instead of `evaluate.methods`.
         skip_trained: drop rows that were trained on instead of refusing.
 
     Raises:

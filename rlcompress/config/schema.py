@@ -42,7 +42,7 @@ class DataConfig(Section):
     question_field: str = "question"
     answer_field: str = "answer"
     group_field: str | None = Field(None, description="field naming the document; default: the text itself")
-    seed: int = Field(0, description="decides the splits; apart from the run's seed, so that seeds share a held-out set")
+    seed: int = Field(0, description="decides the splits; not the run's seed, so that seeds share a held-out set")
     splits: SplitConfig = SplitConfig()
     min_tokens: NonNegative = Field(16, description="shorter rows are dropped and counted (reader tokens)")
     max_tokens: Positive = Field(64, description="longer rows are handled by `long` (reader tokens)")

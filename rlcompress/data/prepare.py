@@ -137,7 +137,8 @@ def _distinct(
     """
     limit = config.data.max_sequences
     quotas = {split: limit and apportion(limit, config.data.splits)[split] for split in SPLITS}
-    flat = [(split, row) for s, split in enumerate(SPLITS) for row in _shuffled(fitting[split], [config.data.seed, 1, s])]
+    seed = config.data.seed
+    flat = [(split, row) for s, split in enumerate(SPLITS) for row in _shuffled(fitting[split], [seed, 1, s])]
     near = NearDuplicates([row.example.text for _, row in flat])
     copies: dict[str, list[int]] = {}
     kept: dict[str, list[Row]] = {split: [] for split in SPLITS}
