@@ -75,14 +75,14 @@ def test_two_epochs_take_two_steps_on_one_batch(build: Build) -> None:
 
 
 def test_the_reference_of_the_kl_is_the_policy_before_learning(build: Build) -> None:
-    algorithm = build(runners=1, kl_coeff=0.1, lr=1e-2)
+    algorithm = build(runners=0, kl_coeff=0.1, lr=1e-2)
     algorithm.train()
     assert algorithm.last_metrics["learner/kl_reference"] == pytest.approx(0.0, abs=1e-6)
     algorithm.train()
     assert algorithm.last_metrics["learner/kl_reference"] > 1e-5
     for _ in range(3):
         algorithm.train()
-    held = build(runners=1, kl_coeff=100.0, lr=1e-2)
+    held = build(runners=0, kl_coeff=100.0, lr=1e-2)
     trained(held, 5)
     assert held.last_metrics["learner/kl_reference"] < algorithm.last_metrics["learner/kl_reference"] / 2
 
