@@ -38,9 +38,12 @@ def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
     )
 
 
+FORMS = {"single": make_env}  # how many steps an episode has
+
+
 def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJudge, weights: Path) -> GRPO:
     """The learner, its runners and their environments; `weights` are where the policy starts."""
-    register_env(ENV, make_env)
+    register_env(ENV, FORMS[config.env.form])
     env_config = {
         "data": str(data.resolve()),
         "granularity": config.env.granularity,

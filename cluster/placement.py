@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import ray
 
+from rlcompress import hardware
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage
 
@@ -51,7 +51,7 @@ def available() -> tuple[float, float]:
     if ray.is_initialized():
         total = ray.cluster_resources()
         return total.get("CPU", 0.0), total.get("GPU", 0.0)
-    return float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else float(os.cpu_count() or 1), 0.0
+    return float(hardware.cores()), float(len(hardware.graphics_cards()))
 
 
 def require(config: RunConfig) -> None:

@@ -28,7 +28,7 @@ def ray_session(config: RunConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = config.resources.address or os.environ.get("RAY_ADDRESS")
+    address = cluster_address(config)
     _probe(address)
     options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": logging.ERROR}
     try:
@@ -42,6 +42,11 @@ def ray_session(config: RunConfig) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def cluster_address(config: RunConfig) -> str | None:
+    """The cluster that a run joins; None where Ray is started on this machine."""
+    return config.resources.address or os.environ.get("RAY_ADDRESS")
 
 
 def _probe(address: str | None) -> None:

@@ -55,8 +55,8 @@ def prepared_data(config: RunConfig) -> Prepared:
     return Prepared(folder, manifest, reader, Segmenter(reader, config.env.granularity, config.env.protect))
 
 
-def start_run(config: RunConfig, command: str, overwrite: bool) -> tuple[RunDirectory, Prepared]:
-    """A fresh run directory with its data; nothing is made before the data is known to be good."""
+def checked_data(config: RunConfig) -> Prepared:
+    """The data of a run whose device and models are there too: what can be wrong with it is said here."""
     choose_device(config.device)
     for key, name in (
         ("policy.encoder", config.policy.encoder),
@@ -64,10 +64,7 @@ def start_run(config: RunConfig, command: str, overwrite: bool) -> tuple[RunDire
         ("judges.heldout.model", config.judges.heldout.model),
     ):
         require_model(key, name, config.trust_remote_code)
-    prepared = prepared_data(config)
-    run = RunDirectory.create(config, overwrite=overwrite)
-    run.write_environment(command, prepared.manifest.hash)
-    return run, prepared
+    return prepared_data(config)
 
 
 def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:

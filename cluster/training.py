@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from cluster import placement, stages
 from cluster.assembly import build_algorithm
 from cluster.evaluating import evaluate_run, report
 from cluster.services import RemoteJudge, start_judge, wait_until_ready
-from cluster.session import ray_session
+from cluster.session import cluster_address, ray_session
 from cluster.validation import Validation
 from policies.grpo import GRPO
 from rlcompress.artifact import WEIGHTS, load_scorer
@@ -25,7 +26,7 @@ from rlcompress.device import choose_device
 from rlcompress.models.scorer import TextScorer
 from rlcompress.progress import Progress
 from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
-from rlcompress.runs import RunDirectory
+from rlcompress.runs import RunDirectory, free_path
 from rlcompress.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -45,16 +46,10 @@ def train(
     Raises:
         UserError: a mistake in the configuration, the data or the resources.
     """
-    if resume is not None:
-        run = RunDirectory.open(resume)
-        prepared = stages.prepared_data(run.config)
-        run.write_environment(command, prepared.manifest.hash)
-    else:
-        assert config is not None, "a run needs a configuration"
-        run, prepared = stages.start_run(config, command, overwrite)
-    with ray_session(run.config), run.recording():
-        placement.require(run.config)
-        print(placement.describe(run.config), flush=True)
+    config = config if resume is None else RunDirectory.open(resume).config
+    assert config is not None, "a run needs a configuration"
+    with _started(config, command, overwrite=overwrite, resume=resume) as (run, prepared):
+        print(placement.describe(config), flush=True)
         if resume is None:
             _before_learning(run, prepared)
         learn(run, prepared, resume=resume is not None)
@@ -66,11 +61,28 @@ def train(
 
 def sft(config: RunConfig, *, command: str = "", overwrite: bool = False) -> RunDirectory:
     """The stages before learning alone: judges and the imitated warm start, saved as an artifact."""
-    run, prepared = stages.start_run(config, command, overwrite)
-    with ray_session(config), run.recording():
+    with _started(config, command, overwrite=overwrite) as (run, prepared):
         _before_learning(run, prepared)
     print(f"artifact   {run.path / 'warm_start'}")
     return run
+
+
+@contextlib.contextmanager
+def _started(
+    config: RunConfig, command: str, *, overwrite: bool, resume: str | Path | None = None
+) -> Iterator[tuple[RunDirectory, stages.Prepared]]:
+    """Ray, a run directory and its data. No directory is made before all else is known to be good."""
+    if resume is None:
+        free_path(config, overwrite=overwrite)
+    if cluster_address(config) is None:
+        placement.require(config)  # this machine's own cores and cards are known before Ray is up
+    prepared = stages.checked_data(config)
+    with ray_session(config):
+        placement.require(config)
+        run = RunDirectory.create(config, overwrite=overwrite) if resume is None else RunDirectory.open(resume)
+        run.write_environment(command, prepared.manifest.hash)
+        with run.recording():
+            yield run, prepared
 
 
 def _before_learning(run: RunDirectory, prepared: stages.Prepared) -> None:

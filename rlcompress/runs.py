@@ -50,12 +50,8 @@ class RunDirectory:
         Raises:
             UserError: the folder holds something and `overwrite` is not given, or it holds something else than a run.
         """
-        path = Path(config.runs) / config.name
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            if not overwrite:
-                raise UserError(f"{path} is not empty: choose another name=..., --resume {path}, or give --overwrite")
-            if not (path / "config.yaml").is_file():
-                raise UserError(f"{path} holds no run (no config.yaml) and is left alone: choose another name=...")
+        path = free_path(config, overwrite=overwrite)
+        if overwrite and path.exists():
             shutil.rmtree(path)
         for folder in (path / "checkpoints", path / "judges"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -150,6 +146,17 @@ class RunDirectory:
             lines.append(f"curves     tensorboard --logdir {self.path / 'tensorboard'}")
         lines.append("dashboard  http://127.0.0.1:8265 while Ray runs with its dashboard")
         return "\n".join(lines)
+
+
+def free_path(config: RunConfig, *, overwrite: bool = False) -> Path:
+    """Where the run will lie; a UserError as for `RunDirectory.create`, which asks the same. Nothing is made."""
+    path = Path(config.runs) / config.name
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not overwrite:
+            raise UserError(f"{path} is not empty: choose another name=..., --resume {path}, or give --overwrite")
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} holds no run (no config.yaml) and is left alone: choose another name=...")
+    return path
 
 
 def index(runs: str | Path) -> list[dict[str, Any]]:

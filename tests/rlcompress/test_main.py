@@ -195,6 +195,7 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
     assert cli.main(["sft", *words]) == 0
     assert cli.main(["tune", *words, "--out", "o"]) == 0
     assert cli.main(["baselines", *words, "--rates", "0.5", "0.25", "--methods", "random", "--seeds", "2"]) == 0
+    stages.result = "raysubmit_1"
     assert cli.main(["submit", *words, "--address", "http://head:8265"]) == 0
     command = "rlcompress train c.yaml --set name=n --overwrite"
     assert stages.calls == [
@@ -204,7 +205,9 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
         ("baselines", (config, None, [0.5, 0.25], ["random"], 2, None), {}),
         ("submit", ("c.yaml", ["name=n"], "http://head:8265"), {}),
     ]
-    assert capsys.readouterr().out.startswith("runs/x\n")
+    shown = capsys.readouterr().out
+    assert shown.startswith("runs/x\n")
+    assert shown.endswith("next       python -m rlcompress status raysubmit_1 --address http://head:8265\n")
 
 
 def test_evaluate_passes_every_option(stages):
@@ -280,6 +283,7 @@ def test_compress_keeps_every_byte_of_its_input(monkeypatch, capfdbinary):
             return cls()
 
         def compress(self, text, **named):
+            named["original_tokens"] = 9
             return dataclasses.make_dataclass("Compressed", ["text", *named])(text, **named)
 
     artifact("a")
@@ -295,6 +299,7 @@ def test_compress_keeps_every_byte_of_its_input(monkeypatch, capfdbinary):
 
     assert compress() == source
     shown = json.loads(compress("--target-tokens", "7", "--question", "q?", "--protect", "urls", "[0-9]+", "--json"))
+    assert shown.pop("original_tokens") == 9
     assert shown == {"text": source.decode(), "target_tokens": 7, "question": "q?", "protect": ["urls", "[0-9]+"]}
     assert json.loads(compress("--rate", "0.25", "--json"))["rate"] == 0.25
 
