@@ -40,7 +40,7 @@ Metrics = dict[str, float]
 _PAUSE = 0.2  # seconds between looks at runners that restart
 
 
-class SamplingFailed(RuntimeError):  # noqa: N818 -- what happened, as the other errors are named
+class SamplingFailed(RuntimeError):
     """The environment or a reward raised again and again, or no runner answered; carries the last traceback."""
 
 
