@@ -47,7 +47,11 @@ class JudgeService:
 
 
 def start_judge(name: str, folder: Path, config: JudgeConfig, device: str, restarts: int) -> Any:
-    """Start the actor `name`, or find it running; constructor arguments stay small, so that it can restart."""
+    """Start the actor `name`, or find it running; constructor arguments stay small, so that it can restart.
+
+    Inside a placement group it takes the last bundle, for RLlib puts env runner i into bundle i.
+    """
+    group = ray.util.get_current_placement_group()
     actor = ray.remote(JudgeService).options(
         name=name,
         namespace=NAMESPACE,
@@ -55,6 +59,7 @@ def start_judge(name: str, folder: Path, config: JudgeConfig, device: str, resta
         max_restarts=restarts,
         num_cpus=config.cpus,
         num_gpus=config.gpus,
+        placement_group_bundle_index=group.bundle_count - 1 if group else -1,
     )
     return actor.remote(str(folder.resolve()), config.threads, device if config.gpus else "cpu")
 

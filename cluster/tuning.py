@@ -25,6 +25,7 @@ from rlcompress.errors import UserError
 from rlcompress.publish import write_atomically
 from rlcompress.runs import RunDirectory
 
+_NO_CPU = 0.001  # a bundle may not be empty
 METRIC = "validation/distortion_bits"
 OnValidation = Callable[[int, dict[str, float]], None]
 Objective = Callable[[RunConfig, OnValidation], None]
@@ -70,14 +71,10 @@ class Learn:
         from cluster.training import learn  # late: RLlib takes seconds, and only this process needs it
 
         run = RunDirectory.create(config)
-        try:
-            with run.recording():
-                ready_judges(self.shared, self.prepared.folder, self.prepared.manifest.hash, run.judges)
-                stages.warm_start(run, self.prepared)
-                learn(run, self.prepared, on_validation=report)
-        except SystemExit:  # how Ray Tune ends a trial that is not worth going on with
-            run.mark("finished", "stopped early by the search")
-            raise
+        with run.recording():
+            ready_judges(self.shared, self.prepared.folder, self.prepared.manifest.hash, run.judges)
+            stages.warm_start(run, self.prepared)
+            learn(run, self.prepared, on_validation=report)
 
 
 def tune(config: RunConfig, *, out: Path | str | None = None, objective: Objective | None = None) -> TuneResult:
@@ -98,17 +95,16 @@ def tune(config: RunConfig, *, out: Path | str | None = None, objective: Objecti
         raise UserError(f"{folder} is not empty: choose another --out")
     with ray_session(config):
         placement.require(config)
-        objective = objective or _learning(config)
+        objective = objective or _learning(config, folder)
         watch = _run_trials(config, space, folder, objective)
     return conclude(config, folder, list(watch.trials.values()))
 
 
-def _learning(config: RunConfig) -> Learn:
+def _learning(config: RunConfig, folder: Path) -> Learn:
     """Data and judges, before the first trial wants them: trials find them in the cache."""
     shared = config.model_copy(update={"runs": str(Path(config.runs).resolve())})
     prepared = stages.prepared_data(shared)
-    cache = Path(shared.runs) / "cache" / "search"
-    ready_judges(shared, prepared.folder, prepared.manifest.hash, cache)
+    ready_judges(shared, prepared.folder, prepared.manifest.hash, folder / "judges")
     return Learn(shared, prepared)
 
 
@@ -149,11 +145,14 @@ def _trial(params: dict[str, Any], *, config: RunConfig, objective: Objective, f
 
 
 def _bundles(config: RunConfig) -> list[dict[str, float]]:
-    """The seats of one run; the first is the trial's own process, the others wait for what it starts."""
-    first, *others = [
-        {"CPU": seat.cpus, "GPU": seat.gpus} for seat in placement.seats(config) for _ in range(seat.count)
+    """The seats of one run, in the order that decides who sits where.
+
+    The trial's own process takes the first bundle, RLlib puts env runner i into bundle i, the judge takes the last.
+    """
+    driver, judge, *others = [
+        {"CPU": seat.cpus or _NO_CPU, "GPU": seat.gpus} for seat in placement.seats(config) for _ in range(seat.count)
     ]
-    return [first, *[seat for seat in others if any(seat.values())]]
+    return [driver, *others, judge]
 
 
 def _concurrent(config: RunConfig) -> int:
@@ -206,6 +205,10 @@ def conclude(config: RunConfig, folder: Path, trials: list[Trial]) -> TuneResult
     for trial in trials:
         if trial.status == "running":
             trial.status = "interrupted"
+        run = folder / "trials" / trial.name
+        if trial.status in ("stopped", "interrupted") and (run / "config.yaml").is_file():
+            # Its process was ended from outside and could not say so itself.
+            RunDirectory.open(run).mark("finished", f"{trial.status} by the search")
     measured = [trial for trial in trials if trial.metric is not None and trial.status != "failed"]
     best = min(measured, key=lambda trial: trial.metric or 0.0, default=None)
     results = folder / "results.json"

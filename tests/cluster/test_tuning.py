@@ -10,6 +10,7 @@ from cluster.tuning import METRIC, tune
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage, UserError
+from rlcompress.runs import RunDirectory
 
 pytestmark = pytest.mark.ray
 
@@ -87,3 +88,24 @@ def test_a_trial_that_does_not_fit_is_refused_and_does_not_wait(two_cpus, tmp_pa
     config = searching(tmp_path, resources={**SMALL, "env_runners": 8, "cpus_per_env_runner": 1.0})
     with pytest.raises(ResourceShortage, match="the cluster has 2"):
         tune(config, objective=bowl)
+
+
+def test_a_real_trial_learns_where_its_placement_puts_it(two_cpus, tmp_path):
+    """Judge and env runner share the trial's placement: with the seats in another order this waits for ever."""
+    judge = {"steps": 20, "width": 32, "cpus": 0.5}
+    config = searching(
+        tmp_path,
+        data={"max_sequences": 200},
+        judges={"gate": 0.0, "reward": judge, "heldout": {**judge, "model": "builtin:convolution", "seed": 1}},
+        policy={"width": 32, "layers": 1},
+        warm_start={"steps": 2, "texts": 16},
+        learner={"iterations": 2, "prompts_per_step": 4, "samples_per_prompt": 4},
+        resources={"env_runners": 1, "cpus_per_env_runner": 0.5, "cpus_for_driver": 0.5},
+        checkpoint={"validate_every": 1, "validation_texts": 8},
+        tune={"space": {"learner.lr": {"loguniform": [1e-4, 1e-2]}}, "trials": 1},
+    )
+    found = tune(config)
+    run = RunDirectory.open(found.results.parent / "trials" / found.best.name)
+    assert (found.best.status, found.best.iterations, run.state()["state"]) == ("finished", 2, "finished")
+    assert run.config.learner.lr == found.best.params["learner.lr"]
+    assert (run.artifact / "manifest.json").is_file()
