@@ -75,11 +75,10 @@ class UnitScorer(nn.Module):
         self.encoder = encoder
         self.prior = prior
         self.hidden = nn.Linear(width + 2, width)
-        self.head = nn.Linear(width, 1)
+        self.head = nn.Linear(width, 1, bias=False)  # adding a constant to all scores would change no order
         self.scale = nn.Parameter(torch.tensor(float(prior_scale)))
         self.register_buffer("bits_V", torch.full((vocabulary,), _PRIOR_CENTRE))
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def fit_prior(self, counts_V: Tensor) -> None:
         """Set the rarity prior from token counts of the training text: -log2 of the add-half frequency."""
