@@ -296,7 +296,9 @@ class GRPO(Algorithm):
         RLlib's own `sync_weights` drops them silently while an earlier call is still under way.
         """
         state = ray.put(self.learner_group.get_state(components=_MODULE, inference_only=True)[COMPONENT_LEARNER])
-        self.env_runner_group.foreach_env_runner(functools.partial(_take_weights, state=state))
+        self.env_runner_group.foreach_env_runner(
+            functools.partial(_take_weights, state=state), timeout_seconds=self.config.resource_settings.sample_timeout
+        )
 
     # -- state ----------------------------------------------------------------------------------------------------
 

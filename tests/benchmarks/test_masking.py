@@ -1,0 +1,58 @@
+"""The committed study holds what the README says: every interval is computed again from the stored items."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlcompress.results import load_results, recompute
+from tests.benchmarks.masking_table import markdown
+
+STUDY = Path(__file__).parent / "results" / "masking"
+SEEDS = sorted(STUDY.glob("seed-*"))
+BEATEN = ("random", "frequent", "rare", "short", "long", "head", "tail", "stride")
+BESIDE = ("self_information", "adaptive_add", "prior", "warm_start")
+
+
+def test_three_seeds_are_there() -> None:
+    assert [folder.name for folder in SEEDS] == ["seed-0", "seed-1", "seed-2"]
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_the_figures_follow_from_the_items(folder: Path) -> None:
+    stored, again = load_results(folder / "results.json"), recompute(folder)
+    assert again["results"] == stored["results"]
+    assert again["comparisons"] == stored["comparisons"]
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_the_policy_beats_every_one_pass_heuristic_at_half(folder: Path) -> None:
+    rows = {
+        row["against"]: row
+        for row in load_results(folder / "results.json")["comparisons"]
+        if row["metric"] == "distortion_bits" and row["rate"] == 0.5
+    }
+    for method in BEATEN:
+        assert rows[method]["ci_high"] < 0, (method, rows[method])
+    assert set(BESIDE) <= rows.keys()
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_every_method_stands_under_its_own_judge_too(folder: Path) -> None:
+    rows = load_results(folder / "results.json")["results"]
+    adapted = {row["method"] for row in rows if row["metric"] == "distortion_bits_adapted"}
+    assert {*BEATEN, *BESIDE, "rl"} <= adapted
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_both_judges_read(folder: Path) -> None:
+    for role in ("reward", "heldout"):
+        reads = json.loads((folder / f"judge-{role}.json").read_text())
+        assert 1 - reads["right"] / reads["other"] == pytest.approx(reads["gain"])
+        assert reads["gain"] >= 0.10
+
+
+def test_the_readme_shows_these_figures_and_no_others() -> None:
+    assert markdown() in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
