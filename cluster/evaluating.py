@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from cluster import stages
 from cluster.judges import ready_judges
 from cluster.session import ray_session
 from rlcompress.artifact import read_manifest
-from rlcompress.baselines import BASELINES, Method, build_methods
+from rlcompress.baselines import BASELINES, Method, build_methods, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
 from rlcompress.config.schema import EvaluateConfig, RunConfig
 from rlcompress.data.dataset import trained_hashes
@@ -32,7 +33,6 @@ from rlcompress.summary import text_table
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example
 
-_STARTS = ("prior", "warm_start")  # artifacts of a run that are evaluated beside the trained one
 _ADAPT_TEXTS, _ADAPT_BATCH = 512, 16
 
 
@@ -107,6 +107,7 @@ def baselines(
     """Measure baselines alone, without any trained policy; judges are trained or taken from the cache."""
     config = _chosen(config, rates, seeds, methods)
     names = [name for name in config.evaluate.methods if name in BASELINES or methods]
+    require_baselines(names, "--methods")
     prepared = stages.prepared_data(config)
     examples, path = _rows(config, data, prepared)
     fresh = refuse_trained(examples, trained_hashes(prepared.folder), skip=False)
@@ -131,7 +132,11 @@ def _chosen(
 ) -> RunConfig:
     asked = {"rates": rates and tuple(rates), "seeds": seeds, "methods": methods and tuple(methods)}
     section = {**config.evaluate.model_dump(), **{key: value for key, value in asked.items() if value is not None}}
-    return config.model_copy(update={"evaluate": EvaluateConfig.model_validate(section)})
+    try:
+        return config.model_copy(update={"evaluate": EvaluateConfig.model_validate(section)})
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise UserError(f"--{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}") from None
 
 
 def _rows(config: RunConfig, data: str | None, prepared: stages.Prepared | None) -> tuple[list[Example], Path | None]:
@@ -152,14 +157,14 @@ def _bench(
     compressor = Compressor.from_pretrained(artifact, config.device)
     methods: list[Method] = [CompressorMethod(compressor)]
     if run is not None:
-        starts = [name for name in config.evaluate.methods if name in _STARTS and (run.path / name).is_dir()]
+        starts = [name for name in config.evaluate.methods if name in stages.STARTS and (run.path / name).is_dir()]
         methods += [
             CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts
         ]
     train = prepared.examples("train") if prepared else []
     reward_judge = load_judge(run.judges / "reward") if run else None
     methods += build_methods(
-        [name for name in config.evaluate.methods if name not in ("rl", *_STARTS)],
+        [name for name in config.evaluate.methods if name not in ("rl", *stages.STARTS)],
         tokenizer=compressor.segmenter.tokenizer,
         train_texts=[example.text for example in train],
         judge=reward_judge,

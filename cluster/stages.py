@@ -14,7 +14,7 @@ from cluster.judges import ready_judges
 from rlcompress import __version__
 from rlcompress.artifact import Manifest as ArtifactManifest
 from rlcompress.artifact import save_artifact
-from rlcompress.baselines import teacher_order
+from rlcompress.baselines import require_baselines, teacher_order
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import load_split, trained_hashes
 from rlcompress.data.manifest import Manifest
@@ -25,9 +25,13 @@ from rlcompress.models.imitation import imitate
 from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import TextScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+from rlcompress.rewards.reward import Reward
 from rlcompress.runs import RunDirectory
+from rlcompress.text.protect import protected_spans
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, Units
+
+STARTS = ("prior", "warm_start")  # artifacts of a run that are evaluated beside the trained one
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,15 @@ def prepared_data(config: RunConfig) -> Prepared:
 def checked_data(config: RunConfig) -> Prepared:
     """The data of a run whose device and models are there too: what can be wrong with it is said here."""
     choose_device(config.device)
-    for key, name in (
-        ("policy.encoder", config.policy.encoder),
-        ("judges.reward.model", config.judges.reward.model),
-        ("judges.heldout.model", config.judges.heldout.model),
-    ):
-        require_model(key, name, config.trust_remote_code)
-    return prepared_data(config)
+    require_model("policy.encoder", config.policy.encoder, ("builtin:scorer",), config.trust_remote_code)
+    for key, judge in (("judges.reward.model", config.judges.reward), ("judges.heldout.model", config.judges.heldout)):
+        require_model(key, judge.model, ("builtin:attention", "builtin:convolution"), config.trust_remote_code)
+    require_baselines([name for name in config.evaluate.methods if name not in ("rl", *STARTS)], "evaluate.methods")
+    protected_spans("", config.env.protect)
+    terms = Reward(config.reward.model_copy(update={"importance": "none"}))
+    prepared = prepared_data(config)
+    terms.check(prepared.examples("train"))
+    return prepared
 
 
 def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:

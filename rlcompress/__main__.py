@@ -225,9 +225,9 @@ def _serve(arguments: Arguments) -> None:
     from rlcompress.runs import find_artifact
 
     app = _upstairs("serve.app", arguments.command)
+    named = {"serve.host": arguments.host, "serve.port": arguments.port}
+    arguments.set += [f"{key}={value}" for key, value in named.items() if value is not None]
     settings = _config(arguments).serve
-    named = {"host": arguments.host, "port": arguments.port}
-    settings = settings.model_copy(update={key: value for key, value in named.items() if value is not None})
     app.run(find_artifact(arguments.target), host=settings.host, port=settings.port, settings=settings)
 
 

@@ -223,6 +223,29 @@ def test_a_search_without_a_space(refused):
 
 def test_a_port_that_is_no_port(refused, artifact):
     refused("serve", artifact, "--set", "serve.port=70000", says=("serve.port", "70000"))
+    refused("serve", artifact, "--port", "70000", says=("serve.port", "70000"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("evaluate.methods=[random,rares]", ("evaluate.methods", "'rares'", "did you mean 'rare'?")),
+        ("judges.heldout.model=builtin:gru", ("judges.heldout.model", "builtin:gru", "builtin:convolution")),
+        ("policy.encoder=builtin:score", ("policy.encoder", "builtin:score", "use builtin:scorer")),
+        ("reward.terms.distorsion=1.0", ("reward.terms", "distorsion", "did you mean distortion?")),
+        ("reward.terms.answer_kept=0.5", ("reward.terms.answer_kept", "needs an answer")),
+        ("env.protect=['(unclosed']", ("(unclosed",)),
+    ],
+)
+def test_names_that_are_used_late_are_refused_early(refused, rows, setting, says):
+    refused("train", *small(rows, setting), says=says)
+
+
+def test_options_of_an_evaluation(refused, artifact, rows):
+    words = ["evaluate", artifact, "--data", rows, "--judge", "./no/judge"]
+    refused(*words, "--rates", "1.5", says=("--rates", "1.5", "less than or equal to 1"))
+    refused(*words, "--seeds", "0", says=("--seeds", "0", "greater than or equal to 1"))
+    refused("baselines", "--methods", "rares", *small(rows), says=("--methods", "did you mean 'rare'?"))
 
 
 def test_words_that_the_parser_does_not_know(capsys):

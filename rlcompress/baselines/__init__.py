@@ -14,7 +14,16 @@ from rlcompress.baselines.method import FittedMethod, Method
 from rlcompress.errors import UserError
 from rlcompress.words import Judge, Tokenizer
 
-__all__ = ["BASELINES", "FittedMethod", "Method", "Parts", "TokenScorer", "build_methods", "teacher_order"]
+__all__ = [
+    "BASELINES",
+    "FittedMethod",
+    "Method",
+    "Parts",
+    "TokenScorer",
+    "build_methods",
+    "require_baselines",
+    "teacher_order",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,17 @@ BASELINES: dict[str, Callable[[Parts], Method]] = {
 }
 
 
+def require_baselines(names: Sequence[str], key: str = "") -> None:
+    """Refuse an unknown name before anything is built; `key` says where it was given."""
+    for name in names:
+        if name not in BASELINES:
+            near = difflib.get_close_matches(name, BASELINES, n=1, cutoff=0.0)
+            where = f"{key}: " if key else ""
+            raise UserError(
+                f"{where}unknown baseline {name!r}: did you mean {near[0]!r}? There are {', '.join(BASELINES)}"
+            )
+
+
 def build_methods(
     names: Sequence[str], *, tokenizer: Tokenizer, train_texts: Sequence[str], judge: Judge | None = None
 ) -> list[Method]:
@@ -52,11 +72,9 @@ def build_methods(
     Raises:
         UserError: an unknown name; the nearest known one is in the message.
     """
+    require_baselines(names)
     methods = []
     for name in names:
-        if name not in BASELINES:
-            near = difflib.get_close_matches(name, BASELINES, n=1, cutoff=0.0)
-            raise UserError(f"unknown baseline {name!r}: did you mean {near[0]!r}? There are {', '.join(BASELINES)}")
         method = BASELINES[name](Parts(tokenizer, judge))
         if isinstance(method, FittedMethod):
             method.fit(train_texts)
