@@ -168,7 +168,9 @@ def _loop(
             if validated:
                 load_policy(algorithm, scorer)
                 metrics.update(validation.measure(scorer))
-                metrics.update({f"judge/{name}": float(value) for name, value in judge.stats().items() if name != "pid"})
+                metrics.update(
+                    {f"judge/{name}": float(value) for name, value in judge.stats().items() if name != "pid"}
+                )
             tracker.log(step, metrics)
             progress.update(step, {k: metrics[k] for k in SHOWN if k in metrics})
             best = validated and validation.improved
