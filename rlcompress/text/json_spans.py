@@ -12,8 +12,8 @@ import regex
 _OPENING = regex.compile(r"[\[{]")
 _LEXEME = regex.compile(
     r"""\s*+ (?:
-        (?P<string> " (?: [^"\\\x00-\x1f] | \\. )*+ " )
-      | (?P<scalar> -?\d++ (?:\.\d++)? (?:[eE][-+]?\d++)? | true\b | false\b | null\b )
+        (?P<string> " (?: [^"\\\x00-\x1f] | \\["\\/bfnrt] | \\u[0-9a-fA-F]{4} )*+ " )
+      | (?P<scalar> -?(?: 0 | [1-9][0-9]*+ ) (?:\.[0-9]++)? (?:[eE][-+]?[0-9]++)? | true\b | false\b | null\b )
       | (?P<mark> [\[\]{},:] )
     )""",
     regex.VERBOSE,
