@@ -45,18 +45,7 @@ def searching(tmp_path, **changes):
     return RunConfig.model_validate(values | changes)
 
 
-@pytest.fixture(scope="module")
-def two_cpus():
-    import ray
-
-    from cluster.session import NAMESPACE
-
-    ray.init(num_cpus=2, include_dashboard=False, namespace=NAMESPACE, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
-def test_a_planted_optimum_is_found_and_its_configuration_runs(two_cpus, tmp_path):
+def test_a_planted_optimum_is_found_and_its_configuration_runs(ray_cluster, tmp_path):
     found = tune(searching(tmp_path), objective=bowl)
     assert found.best.params == {"learner.lr": 0.01, "policy.layers": 4}
     assert found.best.metric == pytest.approx(0.25)
@@ -74,7 +63,7 @@ def test_a_planted_optimum_is_found_and_its_configuration_runs(two_cpus, tmp_pat
     assert str(found.best_config) in str(found)
 
 
-def test_a_search_without_a_single_result_says_why(two_cpus, tmp_path):
+def test_a_search_without_a_single_result_says_why(ray_cluster, tmp_path):
     config = searching(tmp_path, tune={"space": {"learner.lr": {"choice": [0.01]}}, "trials": 1})
     with pytest.raises(UserError, match=r"ValueError: planted.*results\.json"):
         tune(config, objective=broken)
@@ -84,13 +73,13 @@ def test_a_search_without_a_single_result_says_why(two_cpus, tmp_path):
         tune(config, objective=bowl)
 
 
-def test_a_trial_that_does_not_fit_is_refused_and_does_not_wait(two_cpus, tmp_path):
+def test_a_trial_that_does_not_fit_is_refused_and_does_not_wait(ray_cluster, tmp_path):
     config = searching(tmp_path, resources={**SMALL, "env_runners": 8, "cpus_per_env_runner": 1.0})
-    with pytest.raises(ResourceShortage, match="the cluster has 2"):
+    with pytest.raises(ResourceShortage, match="the cluster has 4"):
         tune(config, objective=bowl)
 
 
-def test_a_real_trial_learns_where_its_placement_puts_it(two_cpus, tmp_path):
+def test_a_real_trial_learns_where_its_placement_puts_it(ray_cluster, tmp_path):
     """Judge and env runner share the trial's placement: with the seats in another order this waits for ever."""
     judge = {"steps": 20, "width": 32, "cpus": 0.5}
     config = searching(
