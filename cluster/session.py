@@ -38,6 +38,7 @@ def ray_session(config: RunConfig) -> Iterator[None]:
             ray.init(include_dashboard=False, **options)
     except (ConnectionError, ValueError, RuntimeError, SystemExit) as error:  # Ray exits where something else answers
         raise _unreachable(address, str(error).splitlines()[0]) from error
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)  # it warns of its own API stack at every start
     try:
         yield
     finally:
