@@ -7,15 +7,10 @@ denominators, never a mean of ratios. Items, seeds and bootstrap draws all go th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
-import regex
-
-from rlcompress.text.units import word_starts
+from rlcompress.text.bare import bare_words
 from rlcompress.words import Compression, Judgement, Status
-
-_SUBSTANCE = regex.compile(r"[\p{L}\p{N}]", regex.VERSION1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +65,14 @@ def token_accuracy(judgement: Judgement) -> float:
     return judgement.hits / judgement.dropped
 
 
-def answer_words(text: str) -> list[str]:
-    """The words of `text`, case-folded and without punctuation; cut as everywhere else, so numbers stay whole."""
-    folded = text.casefold()
-    bounds = [*word_starts(folded).tolist(), len(folded)]
-    words = (folded[a:b].strip() for a, b in pairwise(bounds))
-    return [word for word in words if _SUBSTANCE.search(word)]
-
-
 def answer_retention(answer: str, kept_text: str) -> bool:
     """Whether every word of the answer survives somewhere in the kept text, in any order."""
-    return set(answer_words(answer)) <= set(answer_words(kept_text))
+    return set(bare_words(answer)) <= set(bare_words(kept_text))
 
 
 def answer_span(answer: str, kept_text: str) -> bool:
     """Whether the words of the answer survive next to each other and in order."""
-    words, kept = answer_words(answer), answer_words(kept_text)
+    words, kept = bare_words(answer), bare_words(kept_text)
     return any(kept[i : i + len(words)] == words for i in range(len(kept) - len(words) + 1))
 
 
@@ -98,7 +85,7 @@ def compression_quantities(compression: Compression, answer: str | None) -> dict
         "answer_contiguous": 0.0,
         "answers": 0.0,
     }
-    if answer is not None and answer_words(answer):
+    if answer is not None and bare_words(answer):
         text = compression.text
         quantities["answer_kept"] = float(answer_retention(answer, text))
         quantities["answer_contiguous"] = float(answer_span(answer, text))
