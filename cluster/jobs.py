@@ -17,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from rlcompress.config.files import load_config
+from rlcompress.config.profiles import AUTO
 from rlcompress.config.schema import SubmitConfig
 from rlcompress.errors import UserError
 
@@ -28,7 +29,13 @@ _MEGABYTE = 1_000_000
 Answer = TypeVar("Answer")
 
 
-def submit(config_path: str | None, overrides: Sequence[str] = (), address: str | None = None, *extra: str) -> str:
+def submit(
+    config_path: str | None,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    *extra: str,
+    profiles: Sequence[str] = (),
+) -> str:
     """Upload the working directory, start `rlcompress train` with it on a cluster, and return the job's id.
 
     Args:
@@ -36,11 +43,12 @@ def submit(config_path: str | None, overrides: Sequence[str] = (), address: str 
         overrides: `key=value`, as for `--set`.
         address: URL of the cluster's dashboard; default `RAY_API_SERVER_ADDRESS`, then this machine's.
         extra: further options of `train`, e.g. `--dry-run`.
+        profiles: as for `--profile`; `auto` is chosen there, by the machine that runs the job.
 
     Raises:
         UserError: too large an upload, nobody at the address, or a cluster that refuses the token.
     """
-    config = load_config(config_path, overrides)
+    config = load_config(config_path, overrides, [name for name in profiles if name != AUTO])
     root = Path.cwd()
     _require_checkout(root, config_path)
     _require_small(root, config.submit)
@@ -48,7 +56,7 @@ def submit(config_path: str | None, overrides: Sequence[str] = (), address: str 
         log.warning("runs is a relative folder, which on a cluster ends with the job: --set runs=/a/shared/folder")
     client = _connect(address)
     environment = {"working_dir": str(root), "excludes": list(config.submit.exclude)}
-    entrypoint = _entrypoint(config_path, overrides, extra)
+    entrypoint = _entrypoint(config_path, overrides, [*(["--profile", *profiles] if profiles else []), *extra])
     return _asked(client, lambda: str(client.submit_job(entrypoint=entrypoint, runtime_env=environment)))
 
 

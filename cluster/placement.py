@@ -25,7 +25,7 @@ def seats(config: RunConfig) -> list[Seat]:
     """Every process that training holds at the same time."""
     resources, learner, judge = config.resources, config.learner, config.judges.reward
     return [
-        Seat("driver", 1, resources.cpus_for_driver, 0.0),
+        Seat("driver", 1, resources.cpus_for_driver, 0.0 if learner.learners else learner.gpus_per_learner),
         Seat("reward judge", 1, judge.cpus, judge.gpus),
         Seat("env runner", resources.env_runners, resources.cpus_per_env_runner, resources.gpus_per_env_runner),
         Seat("learner", learner.learners, 1.0, learner.gpus_per_learner),
@@ -61,8 +61,13 @@ def require(config: RunConfig) -> None:
         ResourceShortage: with needed and available beside each other.
     """
     (cpus, gpus), (have_cpus, have_gpus) = needed(config), available()
-    if cpus > have_cpus + 1e-9 or gpus > have_gpus + 1e-9:
-        raise ResourceShortage(
-            f"the run needs {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {have_cpus:g} and {have_gpus:g}: lower "
-            f"resources.env_runners or resources.cpus_per_env_runner, or add nodes\n{describe(config)}"
-        )
+    if cpus > have_cpus + 1e-9:
+        mend = "lower resources.env_runners or resources.cpus_per_env_runner"
+    elif gpus > have_gpus + 1e-9:
+        mend = "lower learner.gpus_per_learner, resources.gpus_per_env_runner or judges.reward.gpus (--profile cpu)"
+    else:
+        return
+    raise ResourceShortage(
+        f"the run needs {cpus:g} CPUs and {gpus:g} GPUs, the cluster has {have_cpus:g} and {have_gpus:g}: {mend}, "
+        f"or add nodes\n{describe(config)}"
+    )

@@ -83,10 +83,10 @@ def _config_show(arguments: Arguments) -> None:
 def _config_check(arguments: Arguments) -> int:
     from rlcompress.config.files import load_config
 
-    status = 0
+    status, profiles = 0, _profiles(arguments)
     for file in arguments.files:
         try:
-            load_config(file)
+            load_config(file, profiles=profiles)
             print(f"ok {file}")
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -133,8 +133,9 @@ def _train(arguments: Arguments) -> None:
 def _train_config(arguments: Arguments) -> RunConfig:
     if arguments.resume is None:
         return _config(arguments)
-    if arguments.config is not None or arguments.set or arguments.overwrite:
-        raise UserError("--resume goes on with the configuration of its run: give no CONFIG, --set or --overwrite")
+    if arguments.config is not None or arguments.set or arguments.profile or arguments.overwrite:
+        given = "CONFIG, --set, --profile or --overwrite"
+        raise UserError(f"--resume goes on with the configuration of its run: give no {given}")
     from rlcompress.runs import RunDirectory
 
     return RunDirectory.open(arguments.resume).config
@@ -234,7 +235,7 @@ def _serve(arguments: Arguments) -> None:
 def _submit(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
     _config(arguments)  # a mistake shows here and not on the cluster
-    job = cluster.submit(arguments.config, arguments.set, arguments.address)
+    job = cluster.submit(arguments.config, arguments.set, arguments.address, profiles=arguments.profile)
     where = ["--address", arguments.address] if arguments.address else []
     print(f"job        {job}\nnext       {shlex.join(['python', '-m', 'rlcompress', 'status', job, *where])}")
 
@@ -242,7 +243,20 @@ def _submit(arguments: Arguments) -> None:
 def _config(arguments: Arguments) -> RunConfig:
     from rlcompress.config.files import load_config
 
-    return load_config(arguments.config, arguments.set)
+    return load_config(arguments.config, arguments.set, _profiles(arguments))
+
+
+def _profiles(arguments: Arguments) -> list[str]:
+    """The profiles asked for; in the place of `auto` the one that suits this machine, which is said."""
+    from rlcompress.config.profiles import AUTO
+
+    if AUTO not in arguments.profile:
+        return list(arguments.profile)
+    from rlcompress.hardware import suited_profile
+
+    chosen, why = suited_profile()
+    print(f"profile    {chosen}: {why}", file=sys.stderr)  # standard output may be a configuration
+    return [chosen if name == AUTO else name for name in arguments.profile]
 
 
 def _upstairs(module: str, command: str) -> Any:

@@ -104,6 +104,7 @@ def _hardware() -> Iterator[Finding]:
     from rlcompress.device import choose_device, fault
 
     yield Finding("device auto", "ok", str(choose_device("auto")))
+    yield Finding("profile auto", "ok", ": ".join(hardware.suited_profile()))
     cards = hardware.graphics_cards()
     for number, card in enumerate(cards):
         why = fault(f"cuda:{number}")

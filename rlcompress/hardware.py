@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rlcompress.config.profiles import suited
+
 GIGABYTE = 1024**3
 
 
@@ -53,3 +55,11 @@ def graphics_cards() -> list[dict[str, Any]]:
         return []
     cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
     return [{"name": card.name, "memory_gb": round(card.total_memory / GIGABYTE, 1)} for card in cards]
+
+
+def suited_profile() -> tuple[str, str]:
+    """The profile that suits the devices of this machine that compute, and why."""
+    from rlcompress.device import choose_device, fault
+
+    memory = [card["memory_gb"] for n, card in enumerate(graphics_cards()) if fault(f"cuda:{n}") is None]
+    return suited(choose_device("auto").type, min(memory, default=0.0))

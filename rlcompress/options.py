@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     _add_config(command("config show", "print the merged configuration", actions))
     check = command("config check", "check configuration files", actions)
     check.add_argument("files", nargs="+", metavar="FILE")
+    _add_profile(check)
     create = command("config create", "write a complete, commented configuration", actions)
     _add_config(create)
     create.add_argument("--output", required=True, metavar="FILE")
@@ -102,6 +103,12 @@ def _add_config(parser: argparse.ArgumentParser, name: str = "config") -> None:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="e.g. learner.lr=1e-4 seed=1"
     )
+    _add_profile(parser)
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    text = "of tune_configs/profiles, laid over the file, a later one over an earlier; auto suits this machine"
+    parser.add_argument("--profile", nargs="+", action="extend", default=[], metavar="NAME", help=text)
 
 
 def _add_overwrite(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Reads configurations: default < base file (`inherits:`) < file < `--set`, all checked against the schema.
+"""Reads configurations: default < base file (`inherits:`) < file < profiles < `--set`, all checked by the schema.
 
 One rule merges all levels, the defaults among them: mappings merge key by key, anything else replaces. A reward term
 of the defaults is therefore turned off with a weight of 0.
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from rlcompress.config import keys
 from rlcompress.config.dialect import read_yaml, write_yaml
+from rlcompress.config.profiles import profile_file
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import is_secret_name, redacted
 from rlcompress.errors import UserError
@@ -22,17 +23,22 @@ from rlcompress.errors import UserError
 Layer = tuple[str, dict[str, Any]]  # where it comes from (for messages), what it says
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> RunConfig:
-    """Merge defaults, a file with what it inherits from, and `key=value` overrides into one checked configuration.
+def load_config(
+    path: str | Path | None = None, overrides: Sequence[str] = (), profiles: Sequence[str] = ()
+) -> RunConfig:
+    """Merge defaults, a file with what it inherits from, profiles and `key=value` overrides into one configuration.
 
     Args:
         path: a YAML or JSON file; none takes the defaults.
         overrides: e.g. `["learner.lr=1e-4", "evaluate.rates=[0.5,0.33]"]`; values are read as YAML.
+        profiles: names of `tune_configs/profiles/`, e.g. `["cuda", "quick"]`; a later one wins.
 
     Raises:
         UserError: an unknown key, a wrong value, a secret, an unreadable file. Names key and file, one line a fault.
     """
     layers = _read_with_bases(Path(path), ()) if path is not None else []
+    for name in profiles:
+        layers += _read_with_bases(profile_file(name), ())
     layers += [_read_override(override) for override in overrides]
     for layer in layers:
         _refuse_secrets(layer)

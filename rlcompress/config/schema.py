@@ -100,17 +100,40 @@ class JudgeConfig(Section):
     model: str = Field("builtin:attention", description="builtin:attention, builtin:convolution, a folder or a hub id")
     kind: Literal["masked", "causal"] = "masked"
     seed: int = 0
-    steps: Positive = Field(1500, description="training steps of a built-in model")
-    batch: Positive = Field(16, description="texts in a training batch of a built-in model")
-    learning_rate: float = Field(3.5e-3, gt=0)
+    finetune: bool = Field(False, description="train a folder or hub model too; built-in models always are")
+    steps: Positive = Field(1500, description="training steps of a built-in or fine-tuned model")
+    batch: Positive = Field(16, description="texts in a training step")
+    micro_batch: Positive | None = Field(
+        None, description="texts in one forward and backward of training; memory only; halved when memory runs out"
+    )
+    learning_rate: float = Field(3.5e-3, gt=0, description="for built-in models; hub models want about 5e-5")
+    schedule: Literal["power", "linear", "cosine", "constant"] = Field("power", description="fall of the learning rate")
+    warmup: NonNegative = Field(60, description="steps in which the learning rate rises")
+    mask_ratio: tuple[Fraction, Fraction] | None = Field(
+        None, description="least and greatest dropped share of the units; none: small gaps first, then 0.2 to 0.8"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the forward in training; weights stay float32; float16 needs gpus"
+    )
+    save_every: Positive = Field(250, description="steps between states that a killed training goes on from")
     width: Positive = 128
     layers: Positive = 2
     window: Positive = Field(128, description="tokens judged together; longer texts are cut into windows")
     chunk: Positive = Field(32, description="rows in one forward pass; fixed, so that results never depend on callers")
     threads: Positive = Field(1, description="torch threads of the actor that serves it")
     cpus: float = Field(1.0, ge=0, description="Ray CPUs of the actor and, rounded up, torch threads of its training")
-    gpus: float = Field(0.0, ge=0, description="Ray GPUs of the actor; may be a fraction")
+    gpus: float = Field(0.0, ge=0, description="Ray GPUs of the actor and of its training; may be a fraction")
     timeout: float = Field(120.0, gt=0, description="seconds before a call counts as failed")
+
+    @model_validator(mode="after")
+    def _trains(self) -> Self:
+        if self.mask_ratio is not None and not 0 < self.mask_ratio[1] >= self.mask_ratio[0]:
+            raise ValueError(
+                f"mask_ratio is {list(self.mask_ratio)}: give the least dropped share first, and drop something"
+            )
+        if self.precision == "float16" and not self.gpus:
+            raise ValueError("precision float16 needs a CUDA device: set gpus above 0, or precision to bfloat16")
+        return self
 
 
 class JudgesConfig(Section):
@@ -164,6 +187,10 @@ class LearnerConfig(Section):
     samples_per_prompt: Positive = Field(8, ge=2)
     epochs: Positive = Field(1, description="updates on each batch of samples")
     micro_batch: Positive | None = Field(None, description="prompts in one forward and backward; memory only")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the policy's forward and backward; parameters stay float32; float16 needs CUDA"
+    )
+    gradient_checkpointing: bool = Field(False, description="compute the encoder's activations again: less memory")
     lr: float = Field(1e-3, gt=0)
     lr_end: float = Field(1e-4, ge=0, description="learning rate reached linearly at the last iteration")
     warmup_steps: NonNegative = 10
@@ -288,4 +315,12 @@ class RunConfig(Section):
         limit, groups = self.learner.micro_batch, self.learner.prompts_per_step
         if limit is not None and limit > groups:
             raise ValueError(f"learner.micro_batch ({limit}) must not exceed learner.prompts_per_step ({groups})")
+        if self.learner.precision == "float16" and not (self.learner.gpus_per_learner and self._cuda()):
+            raise ValueError(
+                "learner.precision float16 needs CUDA (device auto or cuda, and learner.gpus_per_learner above 0): "
+                "use bfloat16 or float32"
+            )
         return self
+
+    def _cuda(self) -> bool:
+        return self.device == "auto" or self.device.startswith("cuda")

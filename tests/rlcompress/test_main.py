@@ -203,7 +203,7 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
         ("sft", (config,), {"command": "rlcompress sft c.yaml --set name=n", "overwrite": False}),
         ("tune", (config,), {"out": "o"}),
         ("baselines", (config, None, [0.5, 0.25], ["random"], 2, None), {}),
-        ("submit", ("c.yaml", ["name=n"], "http://head:8265"), {}),
+        ("submit", ("c.yaml", ["name=n"], "http://head:8265"), {"profiles": []}),
     ]
     shown = capsys.readouterr().out
     assert shown.startswith("runs/x\n")
