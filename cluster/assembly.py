@@ -58,7 +58,7 @@ def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJu
         "tokenizer": str((data / "tokenizer").resolve()),
         "weights": str(weights.resolve()),
     }
-    algorithm = GRPOConfig().grpo(
+    algorithm = GRPOConfig().run(
         learner=config.learner,
         resources=config.resources,
         rates=config.env.rates,

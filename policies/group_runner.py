@@ -17,8 +17,9 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
-from policies.groups import Group, SampleReport, Task
+from policies.groups import Group
 from policies.module import SCORES
+from policies.rollouts import SampleReport, Task
 from rlcompress.models.features import Features, featurise
 from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import Ranking, budget_tokens, rank
@@ -61,17 +62,17 @@ class GroupRunner(EnvRunner):
             DEFAULT_MODULE_ID: single,
         }
 
-    def sample(self, *, tasks: Sequence[Task], **kwargs: Any) -> SampleReport:
+    def sample(self, *, tasks: Sequence[Task], **kwargs: Any) -> SampleReport[Group]:
         """Sample every task; groups come back in the order of the tasks."""
-        report = SampleReport(first=tasks[0].serial)
+        report: SampleReport[Group] = SampleReport(first=tasks[0].serial)
         for start in range(0, len(tasks), self.prompts):
             chunk = list(tasks[start : start + self.prompts])
             try:
-                report.groups.extend(self._sample_chunk(chunk))
+                report.results.extend(self._sample_chunk(chunk))
             except Exception:
                 report.errors.append(traceback.format_exc())
         self.metrics.log_value(
-            NUM_ENV_STEPS_SAMPLED_LIFETIME, len(report.groups) * self.group_size, reduce="lifetime_sum"
+            NUM_ENV_STEPS_SAMPLED_LIFETIME, len(report.results) * self.group_size, reduce="lifetime_sum"
         )
         return report
 
@@ -145,6 +146,8 @@ class GroupRunner(EnvRunner):
                     status_G=tuple(Status(s) for s in outcome["status"][rows]),
                     terms={name: np.asarray(values[rows]) for name, values in outcome["reward_terms"].items()},
                     achieved_rate_G=np.asarray(outcome["achieved_rate"][rows], np.float64),
+                    kept_GN=np.stack([compression.kept_N for compression in outcome["compression"][rows]]),
+                    judge_version_G=tuple(judgement.version for judgement in outcome["judgement"][rows]),
                 )
             )
         return groups

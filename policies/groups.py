@@ -1,30 +1,16 @@
-"""Groups: what a runner is asked to sample, what it gives back, and how groups become one learner batch.
-
-A group is all G samples of one prompt. What is sampled depends on the weights and on the task alone (its example, rate
-and seed), never on which runner does it: a lost runner's tasks are simply given to another.
-"""
+"""Groups, all G samples of one prompt, and how they become one learner batch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.rollouts import Rolled, Task
 from rlcompress.models.features import Features
-from rlcompress.words import Status
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One prompt to sample G times: `serial` numbers tasks over the whole run and orders results."""
-
-    serial: int
-    example: int  # row of the training split
-    rate: float
-    tau: float
-    seed: int
+from rlcompress.words import BoolArray, Status
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +27,8 @@ class Group:
     status_G: tuple[Status, ...]
     terms: dict[str, NDArray[np.float64]]
     achieved_rate_G: NDArray[np.float64]
-    judge_version: str = ""
+    kept_GN: BoolArray
+    judge_version_G: tuple[str, ...]
 
     @property
     def ok_G(self) -> NDArray[np.bool_]:  # noqa: N802 -- a shape in a name
@@ -49,17 +36,12 @@ class Group:
         judged = np.array([s == Status.OK for s in self.status_G])
         return judged & (self.draws_G > 0) & np.isfinite(self.reward_G)
 
-
-@dataclass(slots=True)
-class SampleReport:
-    """What a runner sends back: its groups, and the tracebacks of tasks that raised.
-
-    `first` is the serial number of the first task that it was asked for.
-    """
-
-    first: int
-    groups: list[Group] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    def rolled(self) -> list[Rolled]:
+        """Its samples one by one."""
+        return [
+            Rolled(self.task.serial, g, self.task.example, self.kept_GN[g], status, self.judge_version_G[g])
+            for g, status in enumerate(self.status_G)
+        ]
 
 
 def pad_stack(arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:

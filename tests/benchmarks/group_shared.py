@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from policies.grpo_learner import DECISIONS, grpo_terms
+from policies.grpo_learner import grpo_terms
+from policies.learner import DECISIONS
 from rlcompress.models.features import featurise
 from rlcompress.models.scorer import build_scorer
 from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings

@@ -16,7 +16,8 @@ from cluster.services import RemoteJudge, start_judge, wait_until_ready
 from cluster.session import ray_session
 from cluster.stages import prepared_data
 from envs.masking_vector import TokenMaskingVector
-from policies.grpo_learner import DECISIONS, grpo_terms
+from policies.grpo_learner import grpo_terms
+from policies.learner import DECISIONS
 from rlcompress.advantages import ADVANTAGES
 from rlcompress.artifact import WEIGHTS
 from rlcompress.config.schema import RunConfig

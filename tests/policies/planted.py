@@ -180,7 +180,7 @@ def build(
     """The real algorithm on the planted task; `learner` overrides keys of the section of that name."""
     register_env("planted", make_env)
     settings = {"iterations": 10, "prompts_per_step": 8, "samples_per_prompt": 4, "warmup_steps": 0, **learner}
-    config = GRPOConfig().grpo(
+    config = GRPOConfig().run(
         learner=LearnerConfig.model_validate(settings),
         resources=ResourcesConfig.model_validate(
             {"env_runners": runners, "cpus_per_env_runner": 0.5, **(resources or {})}

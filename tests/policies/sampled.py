@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from policies.groups import Group, Task, learner_columns
-from policies.grpo_learner import DECISIONS, grpo_terms
+from policies.groups import Group, learner_columns
+from policies.grpo_learner import grpo_terms
+from policies.learner import DECISIONS
+from policies.rollouts import Task
 from rlcompress.advantages import ADVANTAGES
 from rlcompress.models.scorer import TextScorer
 from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
-from rlcompress.selection import budget_tokens, rank
+from rlcompress.selection import budget_tokens, rank, select
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Status
 
@@ -57,6 +59,8 @@ def sample_groups(
                 status_G=tuple(statuses),
                 terms={"distortion": reward_G},
                 achieved_rate_G=np.full(G, rate),
+                kept_GN=np.stack([select(one, values, rate).kept_N for values in priorities]),
+                judge_version_G=("planted",) * G,
             )
         )
     return groups

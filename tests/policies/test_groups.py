@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from policies.groups import Group, SampleReport, Task, learner_columns, pad_stack
+from policies.groups import Group, learner_columns, pad_stack
+from policies.rollouts import SampleReport, Task
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.words import Status
 from tests.policies.sampled import sample_groups
@@ -96,11 +97,11 @@ def same(a: object, b: object) -> bool:
 
 
 def test_pickle_round_trip(groups: list[Group]) -> None:
-    report = SampleReport(first=5, groups=groups, errors=["Traceback"])
+    report = SampleReport(first=5, results=groups, errors=["Traceback"])
     copy = pickle.loads(pickle.dumps(report))
-    assert (copy.first, copy.errors, len(copy.groups)) == (5, ["Traceback"], len(groups))
-    for a, b in zip(groups, copy.groups, strict=True):
+    assert (copy.first, copy.errors, len(copy.results)) == (5, ["Traceback"], len(groups))
+    for a, b in zip(groups, copy.results, strict=True):
         assert isinstance(b, Group)
         assert all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
     assert pickle.loads(pickle.dumps(Task(1, 2, 0.5, 1.0, 7))) == Task(1, 2, 0.5, 1.0, 7)
-    assert torch.from_numpy(copy.groups[0].logp_GN).isfinite().all()
+    assert torch.from_numpy(copy.results[0].logp_GN).isfinite().all()

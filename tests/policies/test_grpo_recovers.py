@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from policies.grpo import GRPO, SamplingFailed
+from policies.grpo import GRPO
+from policies.rollouts import SamplingFailed
 from tests.policies.conftest import Build, same_weights
 
 pytestmark = pytest.mark.ray

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from policies.groups import Group
-from policies.grpo import GRPO, SamplingFailed
+from policies.grpo import GRPO
+from policies.rollouts import SamplingFailed
 from rlcompress.words import Status
 from tests.policies import planted
 from tests.policies.conftest import Build, same_weights
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.ray
 
 
 def sampled(algorithm: GRPO, count: int) -> list[Group]:
-    return algorithm._sample(algorithm._next_tasks(count))
+    return algorithm.rollouts.sample(algorithm.next_tasks(count))
 
 
 def test_a_reward_belongs_to_the_order_that_was_drawn(build: Build) -> None:
@@ -34,8 +35,11 @@ def test_a_reward_belongs_to_the_order_that_was_drawn(build: Build) -> None:
 
 def test_samples_follow_from_the_task_alone(build: Build) -> None:
     algorithm = build(runners=0)
-    tasks = algorithm._next_tasks(8)
-    together, alone = algorithm._sample(tasks), [algorithm._sample([task])[0] for task in reversed(tasks)][::-1]
+    tasks = algorithm.next_tasks(8)
+    together, alone = (
+        algorithm.rollouts.sample(tasks),
+        [algorithm.rollouts.sample([task])[0] for task in reversed(tasks)][::-1],
+    )
     for a, b in zip(together, alone, strict=True):
         assert a.task == b.task
         np.testing.assert_array_equal(a.order_GN, b.order_GN)
@@ -124,7 +128,7 @@ def test_one_exception_is_shown_and_counted_and_the_run_goes_on(
             assert algorithm.last_metrics["groups/used"] == 8, "other prompts took the place"
     assert sorted(raised) == [0, 0, 0, 0, 8 * 4]
     assert "ZeroDivisionError: a bug that shows once" in caplog.text
-    assert algorithm.failures == [], "failures count in a row only"
+    assert algorithm.rollouts.failures == [], "failures count in a row only"
 
 
 def test_a_reward_that_is_not_finite_is_counted_and_left_out(build: Build) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from policies.groups import Group, pad_stack
-from policies.grpo_learner import DECISIONS, grpo_terms
+from policies.grpo_learner import grpo_terms
+from policies.learner import DECISIONS
 from rlcompress.models.scorer import TextScorer
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.words import FloatArray

@@ -9,7 +9,9 @@ import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
-from policies.grpo import GRPO, SamplingFailed, learning_rate
+from policies.algorithm import learning_rate
+from policies.grpo import GRPO
+from policies.rollouts import SamplingFailed
 from rlcompress.advantages import ADVANTAGES
 from rlcompress.config.schema import LearnerConfig
 from tests.policies.conftest import Build, same_weights

@@ -1,0 +1,222 @@
+"""What every algorithm here shares: prompts by serial number, weights that reach every runner, state that resumes.
+
+Every prompt of the run has a serial number. Its example, rate and noise follow from the seed and that number alone, so
+what is learned does not depend on how many runners there are or which of them died, and no process has random state
+that a checkpoint would have to hold.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import ray
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
+from ray.rllib.core import COMPONENT_ENV_RUNNER, COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+
+from policies.module import MaskingModule
+from policies.rollouts import Rolled, Rollouts, SampleReport, SamplingFailed, Task
+from rlcompress.config.schema import LearnerConfig, ResourcesConfig
+from rlcompress.data.dataset import PromptOrder
+from rlcompress.schedules import scheduled
+
+Metrics = dict[str, float]
+R = TypeVar("R")
+
+_MODULE = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+
+
+class CompressorConfig(AlgorithmConfig):
+    """`run(...)` takes our own sections; everything else is set from them. Subclasses name runner and learner."""
+
+    def __init__(self, algo_class: type | None = None) -> None:
+        super().__init__(algo_class=algo_class)
+        self.learner_settings: LearnerConfig = LearnerConfig()
+        self.resource_settings: ResourcesConfig = ResourcesConfig()
+        self.rates: tuple[float, ...] = (0.5,)
+        self.prompt_count = 1
+        self.run_seed = 0
+
+    def run(
+        self,
+        *,
+        learner: LearnerConfig,
+        resources: ResourcesConfig,
+        rates: Sequence[float],
+        prompts: int,
+        seed: int,
+        env: str,
+        env_config: dict[str, Any],
+        module_config: dict[str, Any],
+    ) -> Self:
+        """A whole run: `prompts` is the number of training examples, `env` a name in RLlib's registry."""
+        self.learner_settings, self.resource_settings = learner, resources
+        self.rates, self.prompt_count, self.run_seed = tuple(rates), prompts, seed
+        sampling = {
+            "samples_per_prompt": learner.samples_per_prompt,
+            "prompts_per_call": -(-learner.prompts_per_step // max(1, resources.env_runners)),
+        }
+        # the learner has its own, single check of gradients; without the second setting a parameter that plays no part
+        # (a scale without a prior, an encoder's pooler) silently keeps several learners from sharing gradients
+        self.framework("torch", torch_skip_nan_gradients=True, torch_ddp_kwargs={"find_unused_parameters": True})
+        self.environment(env, env_config={**env_config, **sampling}, disable_env_checking=True)
+        self.env_runners(
+            num_env_runners=resources.env_runners,
+            num_cpus_per_env_runner=resources.cpus_per_env_runner,
+            num_gpus_per_env_runner=resources.gpus_per_env_runner,
+            create_local_env_runner=resources.env_runners == 0,
+        )
+        self.learners(
+            num_learners=learner.learners,
+            num_gpus_per_learner=learner.gpus_per_learner,
+            num_aggregator_actors_per_learner=0,
+            learner_config_dict=learner.model_dump(),
+        )
+        self.training(lr=learner.lr, train_batch_size_per_learner=1)
+        self.rl_module(rl_module_spec=RLModuleSpec(module_class=MaskingModule, model_config=module_config))
+        self.fault_tolerance(
+            restart_failed_env_runners=True,
+            max_num_env_runner_restarts=resources.restarts,
+            delay_between_env_runner_restarts_s=0,
+        )
+        self.resources(num_cpus_for_main_process=resources.cpus_for_driver)
+        self.debugging(seed=seed, log_level="ERROR")
+        return self
+
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        return RLModuleSpec(module_class=MaskingModule)
+
+    @property
+    def train_batch_size_per_learner(self) -> int:  # RLlib asks; our batches are counted in prompts
+        return self.learner_settings.prompts_per_step
+
+    @train_batch_size_per_learner.setter
+    def train_batch_size_per_learner(self, value: int) -> None:
+        pass
+
+
+class CompressorAlgorithm(Algorithm, Generic[R]):
+    """The iteration that all share; a subclass says how tasks are sampled, collected and learned from.
+
+    After `train()`: `last_metrics`, and `last_rollout` with every sample of the iteration.
+    """
+
+    def setup(self, config: Any) -> None:
+        try:
+            super().setup(config)
+        except IndexError as error:  # RLlib asks its first runner for spaces, and none is alive
+            self.try_env()  # raises here what it raised there
+            raise SamplingFailed("no env runner could start: Ray's logs say why") from error
+        c: CompressorConfig = self.config
+        self.order = PromptOrder(c.prompt_count, c.run_seed)
+        self.position = 0  # serial number of the next prompt
+        self.tau = c.learner_settings.temperature.start
+        self.entropy: float | None = None
+        self.rollouts: Rollouts[Any] = Rollouts(self, self.sample_on, c.resource_settings)
+        self.last_metrics: Metrics = {}
+        self.last_rollout: list[Rolled] = []
+
+    def try_env(self) -> None:
+        """Make and close one environment here, so that what is wrong with it is raised."""
+        raise NotImplementedError
+
+    @staticmethod
+    def sample_on(runner: Any, tasks: Sequence[Task]) -> SampleReport[Any]:
+        """Sample `tasks` on one runner, in its process; exceptions become part of the report."""
+        raise NotImplementedError
+
+    def collect(self, settings: LearnerConfig) -> tuple[list[R], Metrics]:
+        """What one iteration learns from, with counts; sets `last_rollout`."""
+        raise NotImplementedError
+
+    def learn(self, samples: list[R], settings: LearnerConfig) -> Metrics:
+        """Update the learner; sets `entropy`, normalised to [0, 1], for adaptive schedules."""
+        raise NotImplementedError
+
+    def training_step(self) -> None:
+        settings = self.config.learner_settings
+        self.tau = scheduled(settings.temperature, self.iteration / settings.iterations, self.tau, self.entropy)
+        started = time.perf_counter()
+        samples, counts = self.collect(settings)
+        sampled = time.perf_counter()
+        learned = self.learn(samples, settings) if samples else {}
+        self.push_weights()
+        finished = time.perf_counter()
+        self.last_metrics = {
+            **counts,
+            **learned,
+            "runners/healthy": float(self.env_runner_group.num_healthy_remote_env_runners()),
+            "runners/restarts": float(self.env_runner_group.num_remote_worker_restarts()),
+            "temperature": self.tau,
+            "time/sample": sampled - started,
+            "time/learn": finished - sampled,
+        }
+
+    def next_tasks(self, count: int) -> list[Task]:
+        tasks = []
+        for serial in range(self.position, self.position + count):
+            rng = np.random.default_rng([self.config.run_seed, 1, serial])
+            rate = self.config.rates[int(rng.integers(len(self.config.rates)))]
+            tasks.append(Task(serial, self.order.take(serial, 1)[0], rate, self.tau, self.config.run_seed))
+        self.position += count
+        return tasks
+
+    def weights(self) -> dict[str, Any]:
+        """The learner's parameters by name, as numpy arrays."""
+        state = self.learner_group.get_state(components=_MODULE)
+        found: dict[str, Any] = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
+        return found
+
+    def push_weights(self) -> None:
+        """Give every runner the learner's weights and wait.
+
+        RLlib's own `sync_weights` drops them silently while an earlier call is still under way.
+        """
+        state = ray.put(self.learner_group.get_state(components=_MODULE, inference_only=True)[COMPONENT_LEARNER])
+        self.env_runner_group.foreach_env_runner(
+            functools.partial(_take_weights, state=state), timeout_seconds=self.config.resource_settings.sample_timeout
+        )
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        state = super().get_state(*args, **kwargs)
+        state.pop(COMPONENT_ENV_RUNNER, None)  # has nothing of its own: its weights are the learner's
+        return {**state, "compressor": {"position": self.position, "tau": self.tau, "entropy": self.entropy}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        own = state.get("compressor", {})
+        self.position = own.get("position", self.position)
+        self.tau, self.entropy = own.get("tau", self.tau), own.get("entropy")
+        super().set_state({k: v for k, v in state.items() if k != "compressor"})
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        return [(name, part) for name, part in super().get_checkpointable_components() if name != COMPONENT_ENV_RUNNER]
+
+    def restore_from_path(self, *args: Any, **kwargs: Any) -> None:
+        super().restore_from_path(*args, **kwargs)
+        self.push_weights()
+
+
+def learning_rate(settings: LearnerConfig, iteration: int) -> float:
+    """Linear warm-up over `warmup_steps`, then linear to `lr_end` at the last iteration."""
+    progress = min(1.0, iteration / max(1, settings.iterations - 1))
+    return (settings.lr + (settings.lr_end - settings.lr) * progress) * min(
+        1.0, (iteration + 1) / (settings.warmup_steps + 1)
+    )
+
+
+def check_skipped(metrics: Metrics, settings: LearnerConfig) -> None:
+    """Raise when too many updates of the run were skipped as non-finite."""
+    if metrics.get("learner/skipped", 0) > settings.nan_limit:
+        raise SamplingFailed(
+            f"{metrics['learner/skipped']:.0f} updates had non-finite gradients, more than learner.nan_limit: "
+            "lower learner.lr or look for non-finite rewards"
+        )
+
+
+def _take_weights(runner: Any, state: ray.ObjectRef) -> None:
+    runner.set_state(ray.get(state))
