@@ -80,14 +80,27 @@ class Compression:
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """Byte-exact kept pieces of the source as (start, end) character offsets, neighbours merged."""
+        """Byte-exact kept pieces of the source as (start, end) character offsets, neighbours merged.
+
+        Where dropping what stood between would glue two words into one that the source has not ("team, the plan" ->
+        "teamplan"), one character of the white space between them stays as a piece of its own. It belongs to no unit
+        and is not counted: readers spend no token on a space between words.
+        """
+        text = self.units.text
         merged: list[tuple[int, int]] = []
         for u in np.flatnonzero(self.kept_N).tolist():
-            a, b = int(self.units.starts_N[u]), int(self.units.ends_N[u])
-            if merged and merged[-1][1] == a:
-                merged[-1] = (merged[-1][0], b)
+            start, end = int(self.units.starts_N[u]), int(self.units.ends_N[u])
+            before = merged[-1][1] if merged else start
+            if before < start and text[before - 1].isalnum() and text[start].isalnum():
+                space = next((i for i in reversed(range(before, start)) if text[i].isspace()), None)
+                if space is not None and space + 1 < start:
+                    merged.append((space, space + 1))
+                elif space is not None:
+                    start = space
+            if before == start and merged:
+                merged[-1] = (merged[-1][0], end)
             else:
-                merged.append((a, b))
+                merged.append((start, end))
         return merged
 
     @property

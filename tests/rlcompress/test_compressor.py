@@ -51,8 +51,9 @@ def check(one: Compressed, text: str, budget: int) -> None:
     inside = np.zeros(len(text) + 1, np.bool_)
     for a, b in one.spans:
         inside[a:b] = True
-    assert [bool(inside[a]) for a, _ in one.units] == one.kept[: len(one.units)]
-    assert all(inside[a:b].all() == inside[a:b].any() for a, b in one.units)
+    for (a, b), kept in zip(one.units, one.kept, strict=True):
+        left = text[a:b] if kept else "".join(c for c, stays in zip(text[a:b], inside[a:b], strict=True) if stays)
+        assert inside[a:b].all() if kept else (len(left) < 2 and not left.strip()), "at most a space between words"
     assert "".join(text[a:b] for a, b in one.units) == text
     assert len(one.scores) == len(one.units)
     assert one.kept_tokens <= budget

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.selection import Ranking, budget_tokens, rank, select
 from rlcompress.text.segment import Segmenter
-from rlcompress.words import FloatArray, Status, Units
+from rlcompress.words import Compression, FloatArray, Status, Units
 
 
 def make_units(costs: list[int], protected: list[bool] | None = None) -> Units:
@@ -158,8 +158,37 @@ def test_output_is_made_of_source_spans(
     assert "".join(text[a:b] for a, b in spans) == compression.text
     assert all(a < b for a, b in spans)
     assert all(first[1] < second[0] for first, second in pairwise(spans))
-    words = units.words()
-    assert compression.text == "".join(w for w, kept in zip(words, compression.kept_N, strict=True) if kept)
+    kept = [u for u in range(len(units)) if compression.kept_N[u]]
+    assert compression.text == slow_text(units, kept)
+
+
+def slow_text(units: Units, kept: list[int]) -> str:
+    """Kept units one after the other, and a white space character between two words that would become one."""
+    text, result = units.text, ""
+    for previous, u in zip([None, *kept], kept, strict=False):
+        word = text[units.starts_N[u] : units.ends_N[u]]
+        gap = text[units.ends_N[previous] : units.starts_N[u]] if previous is not None else ""
+        if gap and result[-1].isalnum() and word[0].isalnum():
+            result += "".join(c for c in gap if c.isspace())[-1:]
+        result += word
+    return result
+
+
+@pytest.mark.parametrize(
+    ("text", "dropped", "expected"),
+    [
+        ("the team, the plan", {",", "the"}, "team plan"),
+        ("the team (all) left", {"the", "(", "all", ")"}, "team left"),
+        ('a team, "plan', {",", '"'}, "a team plan"),
+        ("see B-217 now", {"-"}, "see B217 now"),  # no white space between them that could stay
+        ("the end.", {"the"}, "end."),
+        ("one\n\ntwo three", {"two"}, "one\n\nthree"),
+    ],
+)
+def test_words_are_not_glued(bpe: TextTokenizer, text: str, dropped: set[str], expected: str) -> None:
+    units = Segmenter(bpe)(text)
+    kept_N = np.array([word.strip() not in dropped for word in units.words()])
+    assert Compression(units, kept_N, 1.0).text == expected
 
 
 def test_exact_and_quick_at_32k_tokens(bpe: TextTokenizer) -> None:
