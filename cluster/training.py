@@ -18,41 +18,53 @@ from cluster.evaluating import evaluate_run, report
 from cluster.services import RemoteJudge, start_judge, wait_until_ready
 from cluster.session import cluster_address, ray_session
 from cluster.validation import Validation
-from policies.grpo import GRPO
+from policies.algorithm import CompressorAlgorithm
 from rlcompress.artifact import WEIGHTS, load_scorer
 from rlcompress.compressor import Compressor
 from rlcompress.config.schema import RunConfig
 from rlcompress.device import choose_device
+from rlcompress.ledger import Ledger
 from rlcompress.models.scorer import TextScorer
 from rlcompress.progress import Progress
 from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
-from rlcompress.runs import RunDirectory, free_path
+from rlcompress.resuming import FROM_THE_START, VALIDATION, Rewound, rewind
+from rlcompress.runs import RunDirectory, free_path, interrupted
 from rlcompress.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
 
 def train(
-    config: RunConfig | None, *, command: str = "", resume: str | Path | None = None, overwrite: bool = False
+    config: RunConfig | None,
+    *,
+    command: str = "",
+    resume: str | Path | None = None,
+    checkpoint: str = "latest",
+    overwrite: bool = False,
 ) -> RunDirectory:
     """Train a compressor, evaluate it on held-out text and write the report.
 
     Args:
-        config: a whole run; None with `resume`, which brings its own.
+        config: a whole run; None with `resume`, which brings its own. With `checkpoint.resume` it goes on with the run
+            of its name where there is one.
         command: what the user typed, for the record.
-        resume: a run directory to continue from its newest whole checkpoint.
+        resume: a run directory to continue, at whatever moment it was interrupted.
+        checkpoint: with `resume`, where it goes on: `latest` is the newest whole one, and the start where there is
+            none; `iteration-000050`, `best` or `last` go back to that one, and what came later is dropped.
         overwrite: replace an earlier run of the same name.
 
     Raises:
         UserError: a mistake in the configuration, the data or the resources.
     """
+    if resume is None and config is not None and config.checkpoint.resume is not None and not overwrite:
+        resume, checkpoint = interrupted(config), config.checkpoint.resume
     config = config if resume is None else RunDirectory.open(resume).config
     assert config is not None, "a run needs a configuration"
     with _started(config, command, overwrite=overwrite, resume=resume) as (run, prepared):
         print(placement.describe(config), flush=True)
-        if resume is None:
-            _before_learning(run, prepared)
-        learn(run, prepared, resume=resume is not None)
+        rewound = None if resume is None else rewind(run, checkpoint)
+        _before_learning(run, prepared)
+        learn(run, prepared, rewound)
         evaluate_run(run, prepared)
         page = report(run)
     _say_goodbye(run, prepared, page)
@@ -80,8 +92,9 @@ def _started(
     with ray_session(config):
         placement.require(config)
         run = RunDirectory.create(config, overwrite=overwrite) if resume is None else RunDirectory.open(resume)
-        run.write_environment(command, prepared.manifest.hash)
+        run.require_data(prepared.manifest.hash)
         with run.recording():
+            run.write_environment(command, prepared.manifest.hash)
             yield run, prepared
 
 
@@ -111,32 +124,38 @@ def _say_goodbye(run: RunDirectory, prepared: stages.Prepared, page: Path) -> No
     print(f"next       python -m rlcompress compress {run.path} --rate 0.5 < prompt.txt")
 
 
-SHOWN = ("reward/mean", "validation/distortion_bits")
+SHOWN = ("reward/mean", VALIDATION)
 OnValidation = Callable[[int, dict[str, float]], None]
 
 
 def learn(
-    run: RunDirectory, prepared: stages.Prepared, *, resume: bool = False, on_validation: OnValidation | None = None
+    run: RunDirectory,
+    prepared: stages.Prepared,
+    rewound: Rewound | None = None,
+    *,
+    on_validation: OnValidation | None = None,
 ) -> None:
     """The reinforcement learning of a run whose judges and warm start lie in its folder.
 
-    `on_validation(iteration, metrics)` is called after each validation; what it raises ends the learning.
+    `rewound` is where an interrupted run goes on; None begins. `on_validation(iteration, metrics)` is called after each
+    validation; what it raises ends the learning.
     """
     config = run.config
-    judge = RemoteJudge(f"{config.name}-reward-{run.path.resolve()}", config.judges.reward.timeout)
+    job = ray.get_runtime_context().get_job_id()  # a killed driver's judge may still be ending under its own name
+    judge = RemoteJudge(f"{config.name}-reward-{run.path.resolve()}-{job}", config.judges.reward.timeout)
     actor = start_judge(
         judge.name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts
     )
-    algorithm: GRPO | None = None
+    algorithm: CompressorAlgorithm[Any] | None = None
     try:
         wait_until_ready(judge)
         prompts = prepared.manifest.splits["train"].rows
         algorithm = build_algorithm(config, prepared.folder, prompts, judge, run.path / "warm_start" / WEIGHTS)
-        if resume:
-            checkpoint = find_checkpoint(run.checkpoints)
-            algorithm.restore_from_path(str(checkpoint.resolve()))
-            print(f"resumed    {checkpoint}", flush=True)
-        _loop(run, prepared, algorithm, judge, resume, on_validation)
+        if rewound is not None:
+            print(f"resumed    {rewound}", flush=True)
+            if rewound.checkpoint is not None:
+                algorithm.restore_from_path(str(rewound.checkpoint.resolve()))
+        _loop(run, prepared, algorithm, judge, None if rewound is None else rewound.step, on_validation)
     finally:
         if algorithm is not None:
             algorithm.stop()
@@ -146,44 +165,49 @@ def learn(
 def _loop(
     run: RunDirectory,
     prepared: stages.Prepared,
-    algorithm: GRPO,
+    algorithm: CompressorAlgorithm[Any],
     judge: RemoteJudge,
-    resume: bool,
+    after: int | None,
     on_validation: OnValidation | None,
 ) -> None:
+    """Iterations, each one logged before its checkpoint is written; then the best checkpoint becomes the artifact."""
     config = run.config
     scorer = policy_scorer(run, prepared)
     progress = Progress(config.learner.iterations, every=10, start=algorithm.iteration)
-    after = algorithm.iteration if resume else None
-    with Tracker(config.tracking, run.path, config.name, after=after) as tracker:
-        validation = Validation(run, prepared, judge, until=after or 0)
-        if not resume:
-            tracker.log(0, validation.measure(scorer))
+    validation = Validation(run, prepared, judge, until=after)
+    with (
+        Tracker(config.tracking, run.path, config.name, after=after) as tracker,
+        contextlib.closing(Ledger(run.samples, after=after)) as ledger,
+    ):
+        if after is None or after == FROM_THE_START:
+            tracker.log(0, validation.measure(0, scorer))
+            tracker.sync()
             _checkpoint(run, algorithm, best=True)
-        while algorithm.iteration < config.learner.iterations:
+        while algorithm.iteration < config.learner.iterations and not validation.patience_is_over():
             algorithm.train()
             step, metrics = algorithm.iteration, dict(algorithm.last_metrics)
-            last = step == config.learner.iterations
-            validated = step % config.checkpoint.validate_every == 0 or last
+            validated = step % config.checkpoint.validate_every == 0 or step == config.learner.iterations
             if validated:
                 load_policy(algorithm, scorer)
-                metrics.update(validation.measure(scorer))
+                metrics.update(validation.measure(step, scorer))
                 metrics.update(
                     {f"judge/{name}": float(value) for name, value in judge.stats().items() if name != "pid"}
                 )
+            ledger.write(step, algorithm.last_rollout)
             tracker.log(step, metrics)
             progress.update(step, {k: metrics[k] for k in SHOWN if k in metrics})
-            best = validated and validation.improved
+            best = validated and validation.best == step
             stop = validated and validation.patience_is_over()
-            if step % config.checkpoint.every == 0 or best or last or stop:
+            if step % config.checkpoint.every == 0 or step == config.learner.iterations or best or stop:
+                ledger.sync()
+                tracker.sync()
                 _checkpoint(run, algorithm, best=best)
             if validated and on_validation is not None:
                 on_validation(step, metrics)
             if stop:
                 print(f"stopped    no improvement in {config.checkpoint.patience} validations", flush=True)
-                break
-    best = find_checkpoint(run.checkpoints, "best")
-    algorithm.restore_from_path(str(best.resolve()))
+    best_checkpoint = find_checkpoint(run.checkpoints, "best")
+    algorithm.restore_from_path(str(best_checkpoint.resolve()))
     load_policy(algorithm, scorer)
     stages.export(run, prepared, scorer, run.artifact, stage="rl", iteration=algorithm.iteration)
 
@@ -193,14 +217,14 @@ def policy_scorer(run: RunDirectory, prepared: stages.Prepared) -> TextScorer:
     return load_scorer(run.path / "warm_start", choose_device(run.config.device))[1]
 
 
-def load_policy(algorithm: GRPO, scorer: TextScorer) -> None:
+def load_policy(algorithm: CompressorAlgorithm[Any], scorer: TextScorer) -> None:
     """Copy the learner's weights into the scorer."""
     prefix = "network."
     state = {k.removeprefix(prefix): torch.as_tensor(v) for k, v in algorithm.weights().items() if k.startswith(prefix)}
     scorer.network.load_state_dict(state)
 
 
-def _checkpoint(run: RunDirectory, algorithm: GRPO, best: bool) -> None:
+def _checkpoint(run: RunDirectory, algorithm: CompressorAlgorithm[Any], best: bool) -> None:
     name = checkpoint_name(algorithm.iteration)
     with publishing(run.checkpoints / name) as folder:
         algorithm.save_to_path(str(folder.resolve()))

@@ -97,6 +97,11 @@ def latest_stable(folder: Path) -> Latest:
     return Latest(None, tuple(skipped))
 
 
+def iteration_of(checkpoint: Path) -> int:
+    """50 for `iteration-000050`."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
 def periodic(folder: Path) -> list[Path]:
     """The `iteration-…` folders, oldest first."""
     numbered = [(int(m[1]), p) for p in folder.glob("iteration-*") if p.is_dir() and (m := _PERIODIC.fullmatch(p.name))]
@@ -108,10 +113,25 @@ def rotate(folder: Path, keep: int) -> list[str]:
     held = {pointed(folder, pointer) for pointer in POINTERS}
     doomed = [path for path in periodic(folder)[:-keep] if path not in held]
     for path in doomed:
-        hidden = path.with_name(f".{path.name}.old")
-        path.rename(hidden)  # so that a kill in the middle leaves no half checkpoint under its name
-        shutil.rmtree(hidden)
+        remove(path)
     return [path.name for path in doomed]
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder so that a kill in the middle leaves no half of it under its name."""
+    hidden = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(hidden, ignore_errors=True)  # left by a process that was killed
+    folder.rename(hidden)
+    shutil.rmtree(hidden)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed writers and removers left under temporary names. No writer may be at work."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob(".*.old")]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def point(folder: Path, pointer: str, name: str) -> None:

@@ -5,6 +5,7 @@ runs/NAME/config.yaml           the merged configuration
           environment.json      versions, hardware, git, data hash, command, date; one entry a start
           state.json            running, finished or failed, and why
           metrics.jsonl         one line a step (metrics.csv and tensorboard/ beside it)
+          samples.jsonl         one line an iteration: which samples it learned from
           checkpoints/          iteration-000050/, best, last
           judges/               reward/, heldout/
           artifact/             what is served
@@ -15,6 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
+import functools
 import json
 import platform
 import shlex
@@ -27,11 +30,13 @@ from typing import Any, Literal
 
 from rlcompress import hardware
 from rlcompress.config.files import dump_yaml, load_config
+from rlcompress.config.keys import leaves
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import redact
 from rlcompress.doctor import CHECKOUT, LIBRARY, OPTIONAL, version
 from rlcompress.errors import UserError
-from rlcompress.publish import latest_stable, write_atomically
+from rlcompress.lines import step_rows
+from rlcompress.publish import latest_stable, remove, write_atomically
 
 State = Literal["created", "running", "finished", "failed"]
 
@@ -51,16 +56,18 @@ class RunDirectory:
             UserError: the folder holds something and `overwrite` is not given, or it holds something else than a run.
         """
         path = free_path(config, overwrite=overwrite)
-        if overwrite and path.exists():
-            shutil.rmtree(path)
-        for folder in (path / "checkpoints", path / "judges"):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / "config.yaml", dump_yaml(config))
-        run = cls(path, config)
-        run.mark("created")
+        made = path.with_name(f".{path.name}.tmp")  # a run that has a name has a configuration, and can be resumed
+        shutil.rmtree(made, ignore_errors=True)
+        for folder in (made / "checkpoints", made / "judges"):
+            folder.mkdir(parents=True)
+        write_atomically(made / "config.yaml", dump_yaml(config))
+        cls(made, config).mark("created")
         with (path.parent / "index.jsonl").open("a", encoding="utf-8") as index:
             index.write(json.dumps({"name": config.name, "created": _now(), "seed": config.seed}) + "\n")
-        return run
+        if overwrite and path.exists():
+            remove(path)
+        made.rename(path)
+        return cls(path, config)
 
     @classmethod
     def open(cls, path: str | Path) -> RunDirectory:
@@ -92,30 +99,77 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def samples(self) -> Path:
+        """One JSON object an iteration; written by `ledger.Ledger`."""
+        return self.path / "samples.jsonl"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 
     def write_environment(self, command: str | Sequence[str], data_hash: str | None = None) -> None:
         """Record where and how the run was started; a resumed run gets one more entry."""
-        file = self.path / "environment.json"
-        starts = json.loads(file.read_text(encoding="utf-8"))["starts"] if file.is_file() else []
         text = command if isinstance(command, str) else shlex.join(command)
         start = {"date": _now(), "command": redact(text), "data_hash": data_hash, **environment()}
-        write_atomically(file, json.dumps({"starts": [*starts, start]}, indent=1) + "\n")
+        self._write_starts([*self.starts(), start])
+
+    def note(self, key: str, value: Any) -> None:
+        """Add something to the record of the current start, e.g. which checkpoint it went on from."""
+        *earlier, current = self.starts()
+        self._write_starts([*earlier, {**current, key: value}])
+
+    def starts(self) -> list[dict[str, Any]]:
+        """The recorded starts, oldest first."""
+        file = self.path / "environment.json"
+        loaded: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["starts"] if file.is_file() else []
+        return loaded
+
+    def require_data(self, data_hash: str) -> None:
+        """A run goes on with the data that it began with.
+
+        Raises:
+            UserError: the data are others than at the last start.
+        """
+        known = [start["data_hash"] for start in self.starts() if start.get("data_hash")]
+        if known and known[-1] != data_hash:
+            raise UserError(
+                f"{self.path} was trained on other data than data.source {self.config.data.source} gives now: "
+                "restore what the source held, or start a run with another name"
+            )
+
+    def _write_starts(self, starts: list[dict[str, Any]]) -> None:
+        write_atomically(self.path / "environment.json", json.dumps({"starts": starts}, indent=1) + "\n")
 
     def mark(self, state: State, why: str = "") -> None:
         write_atomically(self.path / "state.json", json.dumps({"state": state, "since": _now(), "why": why}) + "\n")
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Marks the run as running, then as finished, or as failed with the exception's name and first line."""
-        self.mark("running")
-        try:
+        """Marks the run as running, then as finished, or as failed with the exception's name and first line.
+
+        Raises:
+            UserError: another process is at work in this directory.
+        """
+        with self._alone():
+            self.mark("running")
+            try:
+                yield
+            except BaseException as error:
+                self.mark("failed", redact(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
+                raise
+            self.mark("finished")
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A lock that ends with its process, however that ends; none where the file system has no locks."""
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another process is at work in {self.path}: wait for it, or end it") from None
+            except OSError:
+                pass
             yield
-        except BaseException as error:
-            self.mark("failed", redact(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
-            raise
-        self.mark("finished")
 
     def state(self) -> dict[str, str]:
         """`{"state", "since", "why"}` as last marked."""
@@ -123,13 +177,9 @@ class RunDirectory:
         return loaded
 
     def last_metrics(self) -> dict[str, Any]:
-        """The last whole line of the metrics; empty when nothing was logged yet."""
-        lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.is_file() else []
-        for line in reversed(lines):
-            with contextlib.suppress(ValueError):  # the writer may be in the middle of the last line
-                loaded: dict[str, Any] = json.loads(line)
-                return loaded
-        return {}
+        """The last whole line of the metrics, for the writer may be in the middle of one; empty when there is none."""
+        rows = step_rows(self.metrics)
+        return rows[-1] if rows else {}
 
     def summary(self) -> str:
         """What `rlcompress status RUN` prints."""
@@ -157,6 +207,29 @@ def free_path(config: RunConfig, *, overwrite: bool = False) -> Path:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} holds no run (no config.yaml) and is left alone: choose another name=...")
     return path
+
+
+def interrupted(config: RunConfig) -> Path | None:
+    """The run of this name, where there is one to go on with; None where there is none yet.
+
+    Raises:
+        UserError: it was started with other settings.
+    """
+    path = Path(config.runs) / config.name
+    if not (path / "config.yaml").is_file():
+        return None
+    theirs = RunDirectory.open(path).config
+    changed = [key for key in leaves(RunConfig) if _value(theirs, key) != _value(config, key)]
+    if named := [".".join(key) for key in changed if key != ("checkpoint", "resume")]:
+        raise UserError(
+            f"{path} was started with other values of {', '.join(named)}: choose another name=..., give the old "
+            "values, or --overwrite"
+        )
+    return path
+
+
+def _value(config: RunConfig, key: tuple[str, ...]) -> Any:
+    return functools.reduce(getattr, key, config)
 
 
 def index(runs: str | Path) -> list[dict[str, Any]]:

@@ -7,18 +7,19 @@ gets a column for each key, and is rewritten when a new key appears, for some me
 from __future__ import annotations
 
 import csv
-import json
 import math
-import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rlcompress.config.schema import TrackingConfig
 from rlcompress.errors import UserError
-from rlcompress.publish import write_atomically
+from rlcompress.lines import StepLines, step_rows
+
+# Keys, or beginnings of keys, that tell of processes and clocks: equal runs differ in these alone.
+OF_THE_HOST = ("time", "runners/", "judge/")
 
 _MEND = "pip install 'rlcompress[tracking]'"
 
@@ -27,6 +28,8 @@ class Sink(Protocol):
     """One place that takes metrics."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
+
+    def sync(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -50,7 +53,8 @@ class Tracker:
             services.append(_Mlflow(config.mlflow, run_name))
         self._sinks: list[Sink] = [*services, _JsonLines(run_dir / "metrics.jsonl", after)]
         if config.csv:
-            self._sinks.append(_Csv(run_dir / "metrics.csv", after))
+            rows = [] if after is None else step_rows(run_dir / "metrics.jsonl", until=after)
+            self._sinks.append(_Csv(run_dir / "metrics.csv", rows))
         if config.tensorboard:
             self._sinks.append(_TensorBoard(run_dir / "tensorboard", after))
 
@@ -60,6 +64,11 @@ class Tracker:
         numbers = {key: float(value) for key, value in metrics.items()}
         for sink in self._sinks:
             sink.log(step, numbers)
+
+    def sync(self) -> None:
+        """What was logged is on the disk: a checkpoint never knows of a step that the metrics lost."""
+        for sink in self._sinks:
+            sink.sync()
 
     def close(self) -> None:
         for sink in self._sinks:
@@ -76,41 +85,26 @@ class Tracker:
 
 class _JsonLines:
     def __init__(self, path: Path, after: int | None) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines() if after is not None and path.is_file() else []
-        kept = [line for line in lines if _step_of(line) <= (after or 0)]
-        write_atomically(path, "".join(f"{line}\n" for line in kept))
-        self._file = path.open("a", encoding="utf-8")
+        self._lines = StepLines(path, after)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         finite = {key: value if math.isfinite(value) else None for key, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, "time": round(time.time(), 3), **finite}) + "\n")
-        self._file.flush()
+        self._lines.write(step, {"time": round(time.time(), 3), **finite})
+
+    def sync(self) -> None:
+        self._lines.sync()
 
     def close(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-
-def _step_of(line: str) -> float:
-    """The step of a line of metrics; infinite for one that was cut off in the middle, so that it is dropped."""
-    try:
-        return float(json.loads(line)["step"])
-    except ValueError:
-        return math.inf
+        self._lines.close()
 
 
 class _Csv:
-    def __init__(self, path: Path, after: int | None) -> None:
+    """A table of the JSON Lines, from which a resumed run also writes it anew (`rows`)."""
+
+    def __init__(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         self._path = path
-        self._columns = ["step"]
-        rows: list[dict[str, Any]] = []
-        if after is not None and path.is_file():
-            with path.open(encoding="utf-8", newline="") as file:
-                reader = csv.DictReader(file)
-                rows = [row for row in reader if int(row["step"]) <= after]
-                self._columns = list(reader.fieldnames or self._columns)
-        self._rewrite(rows)
+        self._columns = list(dict.fromkeys(["step", *(key for row in rows for key in row if key != "time")]))
+        self._rewrite([_cells(row) for row in rows])
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         new = [key for key in metrics if key not in self._columns]
@@ -120,13 +114,16 @@ class _Csv:
                 rows = list(csv.DictReader(file))
             self._columns += new
             self._rewrite(rows)
-        self._writer.writerow({"step": step, **metrics})
+        self._writer.writerow(_cells({"step": step, **metrics}))
+        self._file.flush()
+
+    def sync(self) -> None:
         self._file.flush()
 
     def close(self) -> None:
         self._file.close()
 
-    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+    def _rewrite(self, rows: Sequence[Mapping[str, Any]]) -> None:
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         self._file = temporary.open("w", encoding="utf-8", newline="")
         self._writer = csv.DictWriter(self._file, self._columns)
@@ -134,6 +131,12 @@ class _Csv:
         self._writer.writerows(rows)
         self._file.flush()
         temporary.replace(self._path)
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without its time; what is not finite, which JSON holds as null, is nan."""
+    finite = {key: value if value is not None and math.isfinite(value) else math.nan for key, value in row.items()}
+    return {key: value for key, value in finite.items() if key != "time"}
 
 
 class _TensorBoard:
@@ -146,6 +149,9 @@ class _TensorBoard:
         for key, value in metrics.items():
             if math.isfinite(value):
                 self._writer.add_scalar(key, value, step)
+
+    def sync(self) -> None:
+        self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()
@@ -161,6 +167,9 @@ class _Wandb:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
+
+    def sync(self) -> None:
+        pass
 
     def close(self) -> None:
         self._run.finish()
@@ -178,6 +187,9 @@ class _Mlflow:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(metrics), step=step)
+
+    def sync(self) -> None:
+        pass
 
     def close(self) -> None:
         self._mlflow.end_run()

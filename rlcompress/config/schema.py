@@ -222,6 +222,9 @@ class ResourcesConfig(Section):
 
 class CheckpointConfig(Section):
     every: Positive = Field(50, description="iterations between checkpoints")
+    resume: str | None = Field(
+        None, description="latest or a checkpoint's name: goes on with the run of this name where there is one"
+    )
     keep: Positive = Field(2, description="periodic checkpoints kept; best and last are always kept")
     validate_every: Positive = Field(50, description="iterations between validations")
     validation_texts: Positive = 64

@@ -193,14 +193,16 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
     words = ["c.yaml", "--set", "name=n"]
     assert cli.main(["train", *words, "--overwrite"]) == 0
     assert cli.main(["sft", *words]) == 0
+    assert cli.main(["judges", *words, "--out", "j"]) == 0
     assert cli.main(["tune", *words, "--out", "o"]) == 0
     assert cli.main(["baselines", *words, "--rates", "0.5", "0.25", "--methods", "random", "--seeds", "2"]) == 0
     stages.result = "raysubmit_1"
     assert cli.main(["submit", *words, "--address", "http://head:8265"]) == 0
     command = "rlcompress train c.yaml --set name=n --overwrite"
     assert stages.calls == [
-        ("train", (config,), {"command": command, "resume": None, "overwrite": True}),
+        ("train", (config,), {"command": command, "resume": None, "checkpoint": "latest", "overwrite": True}),
         ("sft", (config,), {"command": "rlcompress sft c.yaml --set name=n", "overwrite": False}),
+        ("train_judges", (config,), {"out": "j"}),
         ("tune", (config,), {"out": "o"}),
         ("baselines", (config, None, [0.5, 0.25], ["random"], 2, None), {}),
         ("submit", ("c.yaml", ["name=n"], "http://head:8265"), {"profiles": []}),
@@ -232,12 +234,16 @@ def test_resume_takes_the_configuration_of_its_run(stages, capsys):
     assert cli.main(["train", "--resume", str(run.path)]) == 0
     ((_, (config,), named),) = stages.calls
     assert config == run.config
-    assert named["resume"] == str(run.path)
+    assert (named["resume"], named["checkpoint"]) == (str(run.path), "latest")
+    assert cli.main(["train", "--resume", str(run.path), "--checkpoint", "best"]) == 0
+    assert stages.calls[-1][2]["checkpoint"] == "best"
     for words in (["c.yaml"], ["--set", "seed=1"], ["--overwrite"]):  # would be ignored in silence
         assert cli.main(["train", "--resume", str(run.path), *words]) == 2
         assert "--resume goes on with the configuration of its run" in capsys.readouterr().err
     assert cli.main(["train", "--resume", "nowhere"]) == 2
     assert "no run in nowhere" in capsys.readouterr().err
+    assert cli.main(["train", "--checkpoint", "best"]) == 2
+    assert "--resume RUN: give that too" in capsys.readouterr().err
 
 
 def artifact(name):
