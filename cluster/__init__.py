@@ -9,14 +9,16 @@ from typing import Any
 _STAGES = {
     "train": "cluster.training",
     "sft": "cluster.training",
+    "train_judges": "cluster.stages",
     "tune": "cluster.tuning",
     "evaluate": "cluster.evaluating",
     "baselines": "cluster.evaluating",
+    "compare": "cluster.comparing",
     "submit": "cluster.jobs",
     "job_status": "cluster.jobs",
 }
 
-__all__ = ["baselines", "evaluate", "job_status", "sft", "submit", "train", "tune"]
+__all__ = ["baselines", "compare", "evaluate", "job_status", "sft", "submit", "train", "train_judges", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import RayTaskError
 
 from rlcompress.config.schema import JudgeConfig, RunConfig
+from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.judges.build import judge_key, train_judge
 from rlcompress.publish import publishing, why_torn
@@ -19,7 +20,8 @@ from rlcompress.publish import publishing, why_torn
 def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:
     """Write `folder/reward` and `folder/heldout`; returns the share of bits that reading saves each.
 
-    Built-in judges are cached under `<runs>/cache/judges`, by everything that decides their weights.
+    Judges are cached under `<runs>/cache/judges`, by everything that decides their weights. A training that was killed
+    goes on from the state that it left there.
 
     Raises:
         UserError: a judge does not read, i.e. misses `judges.gate`.
@@ -30,7 +32,7 @@ def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) ->
     train = ray.remote(_train_into)
     tasks = [
         train.options(num_cpus=max(1, math.ceil(roles[role].cpus)), num_gpus=roles[role].gpus, max_retries=1).remote(
-            roles[role], data.resolve(), cached[role].resolve()
+            roles[role], data.resolve(), cached[role].resolve(), _device(config, roles[role])
         )
         for role in missing
     ]
@@ -40,29 +42,40 @@ def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) ->
         raise error.cause from None  # a user's mistake stays one, with its own message
     gains = {}
     for role, path in cached.items():
-        target = folder / role
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(path, target)
-        _restate(target, roles[role])
-        gains[role] = float(json.loads((target / "judge.json").read_text(encoding="utf-8"))["reads"]["gain"])
+        gains[role] = bits_saved(path)
         if gains[role] < config.judges.gate:
             raise UserError(
                 f"judges.{role} saves only {gains[role]:.1%} of the bits by reading the kept text, judges.gate asks "
                 f"for {config.judges.gate:.0%}: train it longer (judges.{role}.steps) or give it more text"
             )
+        with publishing(folder / role) as made:
+            shutil.copytree(path, made, dirs_exist_ok=True)
+            _restate(made, roles[role])
     return gains
 
 
+def bits_saved(judge: Path) -> float:
+    """Share of the bits that the judge in this folder saves by reading the kept text."""
+    return float(json.loads((judge / "judge.json").read_text(encoding="utf-8"))["reads"]["gain"])
+
+
 def _cache(config: RunConfig, judge: JudgeConfig, data_hash: str) -> Path:
-    return Path(config.runs) / "cache" / "judges" / judge_key(judge, data_hash)
+    return Path(config.runs) / "cache" / "judges" / judge_key(judge, data_hash, _device(config, judge))
 
 
-def _train_into(judge: JudgeConfig, data: Path, target: Path) -> None:
+def _device(config: RunConfig, judge: JudgeConfig) -> str:
+    """Where a judge is trained: Ray hands out no MPS devices, so such a one is taken when it is asked for by name."""
+    return config.device if judge.gpus or config.device == "mps" else "cpu"
+
+
+def _train_into(judge: JudgeConfig, data: Path, target: Path, device: str) -> None:
     if target.is_dir():
         shutil.rmtree(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    state = target.with_name(f"{target.name}-state")
     with publishing(target) as temporary:
-        train_judge(judge, data, temporary)
+        train_judge(judge, data, temporary, device=choose_device(device), state=state)
+    shutil.rmtree(state, ignore_errors=True)
 
 
 def _restate(folder: Path, judge: JudgeConfig) -> None:

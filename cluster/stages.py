@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cluster.judges import ready_judges
+from cluster import placement
+from cluster.judges import bits_saved, ready_judges
+from cluster.session import ray_session
 from rlcompress import __version__
 from rlcompress.artifact import Manifest as ArtifactManifest
 from rlcompress.artifact import save_artifact
@@ -25,6 +27,7 @@ from rlcompress.models.imitation import imitate
 from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import TextScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+from rlcompress.publish import publishing, why_torn
 from rlcompress.rewards.reward import Reward
 from rlcompress.runs import RunDirectory
 from rlcompress.text.protect import protected_spans
@@ -74,12 +77,49 @@ def checked_data(config: RunConfig) -> Prepared:
 
 
 def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:
-    """Both judges in the run's folder; the share of bits that reading saves each."""
+    """Both judges in the run's folder; the share of bits that reading saves each. Whole ones are taken as they lie."""
+    folders = {role: run.judges / role for role in ("reward", "heldout")}
+    if all(why_torn(folder) is None for folder in folders.values()):
+        return {role: bits_saved(folder) for role, folder in folders.items()}
     return ready_judges(run.config, prepared.folder, prepared.manifest.hash, run.judges)
 
 
+def train_judges(config: RunConfig, out: str | Path | None = None) -> Path:
+    """The judges of a run alone: trained or taken from the cache, held to their gate, and what they read printed.
+
+    Returns the folder with `reward/` and `heldout/`: `out`, or `<runs>/judges/<name>`.
+
+    Raises:
+        UserError: a mistake in the configuration or the data, or a judge that does not read.
+    """
+    prepared = checked_data(config)
+    folder = Path(out) if out else Path(config.runs) / "judges" / config.name
+    with ray_session(config):
+        placement.require(config)
+        ready_judges(config, prepared.folder, prepared.manifest.hash, folder)
+    for role in ("reward", "heldout"):
+        print(f"{role:<9}{reading(folder / role)}", flush=True)
+    return folder
+
+
+def reading(folder: Path) -> str:
+    """What the judge in `folder` gets from reading held-out texts half of whose words were dropped."""
+    record = json.loads((folder / "judge.json").read_text(encoding="utf-8"))
+    before, after = record["before"], record["reads"]
+    was = f" (before training {before['right']:.3f}, {before['accuracy']:.1%})" if before else ""
+    return (
+        f"{after['right']:.3f} bits a dropped token, {after['accuracy']:.1%} guessed right{was}; "
+        f"saves {after['gain']:.1%} of the bits by reading"
+    )
+
+
 def warm_start(run: RunDirectory, prepared: Prepared) -> list[float]:
-    """Write the policy's two starting points as artifacts, `prior/` and `warm_start/`; losses of the imitation."""
+    """Write the policy's two starting points as artifacts, `prior/` and `warm_start/`; losses of the imitation.
+
+    None where both lie there whole, from before the run was interrupted.
+    """
+    if all(why_torn(run.path / name) is None for name in STARTS):
+        return []
     config = run.config
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
@@ -124,4 +164,5 @@ def export(
         data={"source": config.data.source, "hash": prepared.manifest.hash},
         trained_rows=tuple(trained_hashes(prepared.folder)),
     )
-    save_artifact(folder, manifest, scorer.network, prepared.reader)
+    with publishing(folder) as made:
+        save_artifact(made, manifest, scorer.network, prepared.reader)

@@ -115,6 +115,10 @@ def _data(arguments: Arguments) -> None:
     print(folder)
 
 
+def _judges(arguments: Arguments) -> None:
+    print(_upstairs("cluster", arguments.command).train_judges(_config(arguments), out=arguments.out))
+
+
 def _sft(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
     print(cluster.sft(_config(arguments), command=arguments.command_line, overwrite=arguments.overwrite).path)
@@ -126,12 +130,20 @@ def _train(arguments: Arguments) -> None:
         print(_plan(config))
         return
     cluster = _upstairs("cluster", arguments.command)
-    run = cluster.train(config, command=arguments.command_line, resume=arguments.resume, overwrite=arguments.overwrite)
+    run = cluster.train(
+        config,
+        command=arguments.command_line,
+        resume=arguments.resume,
+        checkpoint=arguments.checkpoint or "latest",
+        overwrite=arguments.overwrite,
+    )
     print(run.path)
 
 
 def _train_config(arguments: Arguments) -> RunConfig:
     if arguments.resume is None:
+        if arguments.checkpoint is not None:
+            raise UserError("--checkpoint names a checkpoint of the run in --resume RUN: give that too")
         return _config(arguments)
     if arguments.config is not None or arguments.set or arguments.profile or arguments.overwrite:
         given = "CONFIG, --set, --profile or --overwrite"
@@ -176,6 +188,21 @@ def _evaluate(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
     written = cluster.evaluate(
         arguments.target,
+        data=arguments.data,
+        rates=arguments.rates,
+        seeds=arguments.seeds,
+        judge=arguments.judge,
+        out=arguments.out,
+        methods=arguments.methods,
+        skip_trained=arguments.skip_trained,
+    )
+    print(written)
+
+
+def _compare(arguments: Arguments) -> None:
+    cluster = _upstairs("cluster", arguments.command)
+    written = cluster.compare(
+        arguments.targets,
         data=arguments.data,
         rates=arguments.rates,
         seeds=arguments.seeds,
@@ -279,11 +306,13 @@ HANDLERS: dict[str, Handler] = {
     "config check": _config_check,
     "config create": _config_create,
     "data": _data,
+    "judges": _judges,
     "sft": _sft,
     "train": _train,
     "status": _status,
     "evaluate": _evaluate,
     "baselines": _baselines,
+    "compare": _compare,
     "report": _report,
     "compress": _compress,
     "tune": _tune,

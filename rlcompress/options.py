@@ -41,6 +41,10 @@ def parser() -> argparse.ArgumentParser:
     _add_config(data)
     data.add_argument("--out", metavar="FOLDER", help="default: runs/data/NAME")
 
+    judges = command("judges", "train both judges and say how well they read")
+    _add_config(judges)
+    judges.add_argument("--out", metavar="DIR", help="default: runs/judges/NAME")
+
     sft = command("sft", "fine-tune the policy on examples before reinforcement learning")
     _add_config(sft)
     _add_overwrite(sft)
@@ -49,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     _add_config(train)
     _add_overwrite(train)
     train.add_argument("--resume", metavar="RUN", help="go on with a run from its newest whole checkpoint")
+    train.add_argument("--checkpoint", metavar="NAME", help="with --resume: go back to iteration-000050, best or last")
     train.add_argument("--dry-run", action="store_true", help="print configuration, sizes and resource plan only")
 
     status = command("status", "print the state and the last metrics of a run, or the state of a job, or list all runs")
@@ -65,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
     baselines = command("baselines", "evaluate the baselines without a trained model")
     _add_config(baselines)
     _add_evaluation(baselines)
+
+    compare = command("compare", "evaluate several runs or artifacts together, paired against the first")
+    compare.add_argument("targets", nargs="+", metavar="RUN_OR_ARTIFACT")
+    compare.add_argument("--judge", metavar="MODEL", help="default: the first run's judges/heldout")
+    compare.add_argument("--skip-trained", action="store_true", help="drop and count rows that were trained on")
+    _add_evaluation(compare)
 
     report = command("report", "write report.html and plots from saved results")
     report.add_argument("paths", nargs="+", metavar="RUN")

@@ -96,6 +96,8 @@ def test_an_unknown_key_names_the_nearest(refused):
     [
         ("learner.lr=fast", ("learner.lr", "'fast'", "number")),
         ("learner.iterations=1.5", ("learner.iterations", "1.5", "integer")),
+        ("judges.reward.precision=float16", ("judges: precision", "float16 needs a CUDA device", "bfloat16")),
+        ("judges.reward.mask_ratio=[0.9,0.1]", ("judges: mask_ratio", "least dropped share first")),
         ("learner.iterations=0", ("learner.iterations", "0", "greater than or equal to 1")),
         ("evaluate.rates=[0.5,1.5]", ("evaluate.rates.1", "1.5", "less than or equal to 1")),
         ("learner.algorithm=ppo", ("learner.algorithm", "'ppo'", "grpo")),

@@ -14,6 +14,10 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 
+PRICE_LIMIT = 10.0  # of all tokens of a text, in shares of its bits: what the range of `rate_distortion` is stated for
+GROUPED = ("grpo", "dr_grpo", "dapo", "rloo")  # algorithms that compare the samples of one prompt
+UNPRICED = ("distortion", "answer_kept")  # terms that are best when everything stays
+
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
@@ -67,6 +71,9 @@ class ReaderConfig(Section):
 class EnvConfig(Section):
     name: Literal["TokenMasking"] = "TokenMasking"
     form: Literal["single"] = "single"
+    sampler: Literal["exact", "bernoulli"] = Field(
+        "exact", description="exact meets the drawn rate; bernoulli decides each unit by itself and so the rate too"
+    )
     granularity: Literal["word", "phrase", "sentence"] = "word"
     rates: tuple[Rate, ...] = Field((0.33, 0.5), min_length=1, description="kept fractions drawn in training")
     protect: tuple[str, ...] = Field((), description="regular expressions or names (numbers, urls, code, tags, json)")
@@ -79,6 +86,23 @@ class GatesConfig(Section):
     leak: bool = Field(True, description="words or numbers in the output that the source does not have")
 
 
+class ScheduleConfig(Section):
+    """A value over the run: fixed, linear, or exponential from `start` to `end`; adaptive follows the entropy."""
+
+    kind: Literal["fixed", "linear", "exponential", "adaptive"] = "fixed"
+    start: float = Field(1.0, gt=0)
+    end: float = Field(1.0, gt=0)
+    target: Fraction = Field(0.5, description="adaptive only: normalised entropy to hold")
+
+
+class LagrangianConfig(Section):
+    """How the multiplier of `reward.target_rate` follows the error (kept fraction - target); it starts at beta."""
+
+    step: float = Field(0.1, ge=0, description="growth of its integral in one iteration, times the error")
+    damping: float = Field(2.0, ge=0, description="added to the integral, times the error of this iteration alone")
+    max: float = Field(5.0, gt=0, le=PRICE_LIMIT, description="its upper bound; the lower one is 0")
+
+
 class RewardConfig(Section):
     terms: dict[str, float] = Field(
         default_factory=lambda: {"distortion": 1.0},
@@ -87,12 +111,29 @@ class RewardConfig(Section):
     importance: Literal["none", "rarity", "position", "numbers"] = Field(
         "none", description="weights of the units inside the distortion"
     )
+    beta: ScheduleConfig = Field(
+        ScheduleConfig(), description="price of the whole text's tokens in rate_distortion, in shares of its bits"
+    )
+    target_rate: Rate | None = Field(
+        None, description="kept fraction that beta, then a Lagrange multiplier, holds the served policy at"
+    )
+    lagrangian: LagrangianConfig = LagrangianConfig()
     gates: GatesConfig = GatesConfig()
 
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not any(weight != 0 for weight in self.terms.values()):
             raise ValueError("reward.terms needs at least one term with a weight other than 0")
+        return self
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.beta.kind == "adaptive":
+            raise ValueError("reward.beta.kind adaptive follows the entropy and is no price: use fixed or linear")
+        if max(self.beta.start, self.beta.end) > PRICE_LIMIT:
+            raise ValueError(f"reward.beta must not exceed {PRICE_LIMIT:g}: change its start or end")
+        if self.target_rate is not None and self.terms.get("rate_distortion", 0.0) <= 0:
+            raise ValueError("reward.target_rate moves the price of rate_distortion: give that term a weight above 0")
         return self
 
 
@@ -129,10 +170,12 @@ class JudgeConfig(Section):
     def _trains(self) -> Self:
         if self.mask_ratio is not None and not 0 < self.mask_ratio[1] >= self.mask_ratio[0]:
             raise ValueError(
-                f"mask_ratio is {list(self.mask_ratio)}: give the least dropped share first, and drop something"
+                f"judges: mask_ratio is {list(self.mask_ratio)}: give the least dropped share first, and drop something"
             )
         if self.precision == "float16" and not self.gpus:
-            raise ValueError("precision float16 needs a CUDA device: set gpus above 0, or precision to bfloat16")
+            raise ValueError(
+                "judges: precision float16 needs a CUDA device: set gpus above 0, or precision to bfloat16"
+            )
         return self
 
 
@@ -171,20 +214,11 @@ class WarmStartConfig(Section):
     passes: Positive = Field(6, description="judge passes of the teacher a text")
 
 
-class ScheduleConfig(Section):
-    """A value over the run: fixed, linear, or exponential from `start` to `end`; adaptive follows the entropy."""
-
-    kind: Literal["fixed", "linear", "exponential", "adaptive"] = "fixed"
-    start: float = Field(1.0, gt=0)
-    end: float = Field(1.0, gt=0)
-    target: Fraction = Field(0.5, description="adaptive only: normalised entropy to hold")
-
-
 class LearnerConfig(Section):
-    algorithm: Literal["grpo", "dr_grpo", "dapo", "rloo"] = "grpo"
+    algorithm: Literal["grpo", "dr_grpo", "dapo", "rloo", "reinforce"] = "grpo"
     iterations: Positive = 200
     prompts_per_step: Positive = 16
-    samples_per_prompt: Positive = Field(8, ge=2)
+    samples_per_prompt: Positive = Field(8, description="at least 2 where samples are compared inside their group")
     epochs: Positive = Field(1, description="updates on each batch of samples")
     micro_batch: Positive | None = Field(None, description="prompts in one forward and backward; memory only")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
@@ -207,6 +241,19 @@ class LearnerConfig(Section):
     nan_limit: NonNegative = Field(5, description="skipped non-finite updates before the run fails")
     learners: NonNegative = Field(0, description="remote learner actors; 0 learns in the driver")
     gpus_per_learner: float = Field(0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _comparable(self) -> Self:
+        if self.algorithm in GROUPED and self.samples_per_prompt < 2:
+            raise ValueError(
+                f"learner.samples_per_prompt is 1, and {self.algorithm} compares the samples of one prompt: "
+                "give at least 2, or learner.algorithm reinforce"
+            )
+        if self.algorithm == "reinforce" and self.epochs > 1:
+            raise ValueError(
+                f"learner.epochs is {self.epochs}, and reinforce may use its samples once: give 1, or grpo"
+            )
+        return self
 
 
 class ResourcesConfig(Section):
@@ -323,6 +370,21 @@ class RunConfig(Section):
                 "learner.precision float16 needs CUDA (device auto or cuda, and learner.gpus_per_learner above 0): "
                 "use bfloat16 or float32"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _lengths(self) -> Self:
+        """What chooses its own length needs a price on it, and one that does not needs no controller."""
+        if self.env.sampler == "bernoulli":
+            if self.env.form != "single":
+                raise ValueError(f"env.sampler bernoulli decides once: set env.form to single, not {self.env.form}")
+            if not any(weight != 0 for name, weight in self.reward.terms.items() if name not in UNPRICED):
+                raise ValueError(
+                    "env.sampler bernoulli chooses its length, and no term of reward.terms prices it, so all would be "
+                    "kept: add rate_distortion, simple or rate"
+                )
+        elif self.reward.target_rate is not None:
+            raise ValueError("reward.target_rate needs env.sampler bernoulli: exact meets env.rates as it is")
         return self
 
     def _cuda(self) -> bool:

@@ -1,8 +1,10 @@
-"""Is a named model there at all? Asked before a run spends minutes on something else."""
+"""Is a named model there at all, and which one is it? Asked before a run spends minutes on something else."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from rlcompress.errors import UserError
 
@@ -30,3 +32,21 @@ def require_model(key: str, name: str, builtin: Sequence[str], trust_remote_code
             f"{key}: model {name!r} cannot be loaded ({str(error).splitlines()[0]}): give a model folder, a hub id "
             "that is reachable or in the local cache, or a builtin: model"
         ) from error
+
+
+def fingerprint(name: str) -> str:
+    """Content hash of a model folder, or of the snapshot of a hub id in the local cache; empty where there is none."""
+    folder = Path(name)
+    if not folder.is_dir():
+        from transformers.utils import cached_file
+
+        try:
+            folder = Path(cached_file(name, "config.json")).parent
+        except OSError:
+            return ""
+    h = hashlib.blake2b(digest_size=8)
+    for file in sorted(path for path in folder.iterdir() if path.is_file()):
+        h.update(file.name.encode())
+        with file.open("rb") as opened:
+            h.update(hashlib.file_digest(opened, "sha256").digest())
+    return h.hexdigest()

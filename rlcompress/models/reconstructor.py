@@ -73,7 +73,7 @@ class MaskedReconstructor(nn.Module):
         """Nats of the dropped tokens, flat [number of dropped tokens]; differentiable."""
         dropped_BT = valid_BT & ~kept_BT
         logits = self.head(self.hidden(ids_BT, kept_BT, valid_BT)[dropped_BT])
-        return functional.cross_entropy(logits, ids_BT[dropped_BT], reduction="none")
+        return functional.cross_entropy(logits.float(), ids_BT[dropped_BT], reduction="none")
 
     @torch.no_grad()
     def dropped_bits(
@@ -121,7 +121,30 @@ def _convolution(width: int, layers: int, dropout: float) -> list[nn.Module]:
 BLOCKS = {"attention": _attention, "convolution": _convolution}
 
 
-class HubMaskedReconstructor(nn.Module):
+class _HubReconstructor(nn.Module):
+    """A Hugging Face language model and how it is asked for the dropped tokens of each row."""
+
+    model: Any
+
+    def logits(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor) -> Tensor:
+        """Logits [B, T, V] of the token at each place, given what is kept of `visible_BT`."""
+        raise NotImplementedError
+
+    def dropped_nll(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        """Nats of the dropped tokens, flat [number of dropped tokens]; differentiable."""
+        dropped_BT = valid_BT & ~kept_BT
+        logits = self.logits(ids_BT, kept_BT, valid_BT, ids_BT)[dropped_BT]
+        return functional.cross_entropy(logits.float(), ids_BT[dropped_BT], reduction="none")
+
+    @torch.no_grad()
+    def dropped_bits(
+        self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        logits = self.logits(ids_BT, kept_BT, valid_BT, ids_BT if visible_BT is None else visible_BT)
+        return _bits_at(logits, ids_BT, valid_BT & ~kept_BT)
+
+
+class HubMaskedReconstructor(_HubReconstructor):
     """Any Hugging Face masked language model, with its own special tokens around each row."""
 
     def __init__(self, model: Any, mask_id: int, begin: list[int], end: list[int]) -> None:
@@ -133,11 +156,8 @@ class HubMaskedReconstructor(nn.Module):
         """Places that a row of `window` tokens takes in the model."""
         return len(self.begin) + window + len(self.end)
 
-    @torch.no_grad()
-    def dropped_bits(
-        self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        visible_BT = torch.where(kept_BT, ids_BT if visible_BT is None else visible_BT, self.mask_id)
+    def logits(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor) -> Tensor:
+        visible_BT = torch.where(kept_BT, visible_BT, self.mask_id)
         B, device = len(ids_BT), ids_BT.device
         length_B = valid_BT.sum(1)
         head, tail = len(self.begin), len(self.end)
@@ -148,11 +168,11 @@ class HubMaskedReconstructor(nn.Module):
             row = [*self.begin, *visible_BT[b, :size].tolist(), *self.end]
             rows[b, : len(row)] = torch.tensor(row, device=device)
             attend[b, : len(row)] = 1
-        logits = self.model(input_ids=rows, attention_mask=attend).logits[:, head : head + ids_BT.shape[1]]
-        return _bits_at(logits, ids_BT, valid_BT & ~kept_BT)
+        logits_BTV: Tensor = self.model(input_ids=rows, attention_mask=attend).logits
+        return logits_BTV[:, head : head + ids_BT.shape[1]]
 
 
-class HubCausalReconstructor(nn.Module):
+class HubCausalReconstructor(_HubReconstructor):
     """Any Hugging Face causal language model: compressed text, separator, original; bits of the dropped part."""
 
     def __init__(self, model: Any, separator: list[int]) -> None:
@@ -164,13 +184,9 @@ class HubCausalReconstructor(nn.Module):
         """Places that a row of `window` tokens takes in the model."""
         return 2 * window + len(self.separator)
 
-    @torch.no_grad()
-    def dropped_bits(
-        self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def logits(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor) -> Tensor:
         B, T = ids_BT.shape
-        seen_BT = ids_BT if visible_BT is None else visible_BT
-        prompts = [[*seen_BT[b][(kept_BT & valid_BT)[b]].tolist(), *self.separator] for b in range(B)]
+        prompts = [[*visible_BT[b][(kept_BT & valid_BT)[b]].tolist(), *self.separator] for b in range(B)]
         width = T + len(self.separator)  # fixed whatever was kept, so that shapes do not depend on the mask
         rows = torch.zeros((B, width + T), dtype=torch.long, device=ids_BT.device)
         attend = torch.zeros_like(rows)
@@ -180,8 +196,8 @@ class HubCausalReconstructor(nn.Module):
         rows[:, width:] = torch.where(valid_BT, ids_BT, 0)
         attend[:, width:] = valid_BT.long()
         positions = (attend.cumsum(1) - 1).clamp(min=0)
-        logits = self.model(input_ids=rows, attention_mask=attend, position_ids=positions).logits
-        return _bits_at(logits[:, width - 1 : -1], ids_BT, valid_BT & ~kept_BT)
+        logits_BTV: Tensor = self.model(input_ids=rows, attention_mask=attend, position_ids=positions).logits
+        return logits_BTV[:, width - 1 : -1]
 
 
 def _bits_at(logits_BTV: Tensor, ids_BT: Tensor, dropped_BT: Tensor) -> tuple[Tensor, Tensor]:
@@ -191,6 +207,7 @@ def _bits_at(logits_BTV: Tensor, ids_BT: Tensor, dropped_BT: Tensor) -> tuple[Te
 
 
 HubReconstructor = HubMaskedReconstructor | HubCausalReconstructor
+TrainableReconstructor = MaskedReconstructor | HubReconstructor
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -227,3 +244,11 @@ def load_hub_reconstructor(name: str, kind: str, trust_remote_code: bool = False
     begin = [i for i in [tokenizer.cls_token_id] if i is not None]
     end = [i for i in [tokenizer.sep_token_id] if i is not None]
     return HubMaskedReconstructor(model, tokenizer.mask_token_id, begin, end)
+
+
+def save_hub_reconstructor(model: HubReconstructor, name: str, folder: Path) -> None:
+    """Write model and tokenizer of `name` in Hugging Face format; `load_hub_reconstructor(folder)` reads it back."""
+    from transformers import AutoTokenizer
+
+    model.model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(name).save_pretrained(folder)

@@ -1,16 +1,23 @@
-"""Training the built-in reconstructors on random masks, and adapting one to a method's own masks."""
+"""Training reconstructors on random masks, and adapting one to a method's own masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rlcompress.models.reconstructor import MaskedReconstructor
+from rlcompress.config.schema import JudgeConfig
+from rlcompress.models.descent import Descent
+from rlcompress.models.reconstructor import TrainableReconstructor
 from rlcompress.models.tokenizer import TextTokenizer
+from rlcompress.models.training_state import load_state, random_states, save_state, set_random_states
+from rlcompress.publish import publishing, why_torn
 from rlcompress.text.units import token_units
 from rlcompress.words import Units
 
@@ -58,66 +65,94 @@ def keep_range(progress: float) -> tuple[float, float]:
     return max(0.2, 0.7 - 1.5 * progress), 0.85 - 0.05 * progress
 
 
+# share of the learning rate at a point of training in [0, 1], after warm-up
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "power": lambda progress: float((1 - progress) ** 0.7),
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
+    "constant": lambda progress: 1.0,
+}
+
+
+def learning_rate(config: JudgeConfig, step: int) -> float:
+    """Linear warm-up times the schedule, plus a floor of 1e-5 or a hundredth of the rate, whichever is less."""
+    peak = config.learning_rate
+    warm = min(1.0, (step + 1) / max(1, config.warmup))
+    return peak * warm * SCHEDULES[config.schedule](step / config.steps) + min(1e-5, peak / 100)
+
+
+def _kept_range(config: JudgeConfig, progress: float) -> tuple[float, float]:
+    return keep_range(progress) if config.mask_ratio is None else (1 - config.mask_ratio[1], 1 - config.mask_ratio[0])
+
+
 def train_reconstructor(
-    model: MaskedReconstructor,
+    model: TrainableReconstructor,
     table: TokenTable,
+    config: JudgeConfig,
     *,
-    steps: int,
-    batch: int,
-    learning_rate: float,
-    seed: int,
+    state: Path | None = None,
     on_step: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Train on random masks with AdamW, warm-up and decay; returns the loss of each step in bits a dropped token."""
-    generator = torch.Generator().manual_seed(seed)
-    counts_V = torch.bincount(table.ids_BT[table.valid_BT], minlength=model.embed.num_embeddings)
-    model.start_from_unigrams(counts_V)
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    """Train on random masks, in place, where the model lies; returns the loss of each step in bits a dropped token.
+
+    With `state`, a folder, the training goes on from what an earlier, killed one saved there, to the same bits as if
+    it had never stopped: rows and masks come from a generator of their own, and the state of dropout's is saved too.
+    """
+    descent = Descent(model, config.learning_rate, precision=config.precision, rows=config.micro_batch)
+    generator = torch.Generator().manual_seed(config.seed)
     losses: list[float] = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # dropout draws from the global generator
-        for step in range(steps):
-            progress = step / steps
-            _set_rate(optimizer, learning_rate * min(1.0, (step + 1) / 60) * (1 - progress) ** 0.7 + 1e-5)
-            rows = table.rows(torch.randint(len(table.ids_BT), (batch,), generator=generator))
-            kept_BT = random_kept(rows, *keep_range(progress), generator)
-            losses.append(_descend(model, optimizer, rows, kept_BT))
+    model.train()
+    with seeded(config.seed, descent.device):
+        if state is not None and why_torn(state) is None:
+            losses = _resume(state, descent, generator)
+        for step in range(len(losses), config.steps):
+            rows = table.rows(torch.randint(len(table.ids_BT), (config.batch,), generator=generator))
+            kept_BT = random_kept(rows, *_kept_range(config, step / config.steps), generator)
+            losses.append(descent.step(rows.ids_BT, kept_BT, rows.valid_BT, learning_rate(config, step)))
+            if state is not None and (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+                _save(state, descent, generator, losses)
             if on_step is not None:
                 on_step(step, losses[-1])
     model.eval()
     return losses
 
 
+def _save(state: Path, descent: Descent, generator: torch.Generator, losses: list[float]) -> None:
+    record = {"losses": losses, "rows": descent.rows, "scaler": descent.scaler.state_dict()}
+    random = {**random_states(descent.device), "rows": generator.get_state()}
+    with publishing(state) as folder:
+        save_state(folder, descent.model, descent.optimizer, record, random)
+
+
+def _resume(state: Path, descent: Descent, generator: torch.Generator) -> list[float]:
+    record, random = load_state(state, descent.model, descent.optimizer)
+    generator.set_state(random["rows"])
+    set_random_states(random, descent.device)
+    descent.rows = record["rows"]
+    descent.scaler.load_state_dict(record["scaler"])
+    losses: list[float] = record["losses"]
+    return losses
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout draws from the global generators: seeded inside the block, afterwards as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
 def adapt_reconstructor(
-    model: MaskedReconstructor, table: TokenTable, kept_BT: Tensor, *, steps: int, batch: int, seed: int
+    model: TrainableReconstructor, table: TokenTable, kept_BT: Tensor, *, steps: int, batch: int, seed: int
 ) -> None:
     """Go on training, in place, on given masks [B, T] of the rows of `table`, at a small falling rate."""
     generator = torch.Generator().manual_seed(seed)
+    descent = Descent(model, 1e-3)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, descent.device):
         for step in range(steps):
-            _set_rate(optimizer, 1e-3 * (1 - step / steps) + 1e-5)
             index_B = torch.randint(len(table.ids_BT), (batch,), generator=generator)
             rows = table.rows(index_B)
-            _descend(model, optimizer, rows, kept_BT[index_B, : rows.ids_BT.shape[1]])
+            kept = kept_BT[index_B, : rows.ids_BT.shape[1]]
+            descent.step(rows.ids_BT, kept, rows.valid_BT, 1e-3 * (1 - step / steps) + 1e-5)
     model.eval()
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def _descend(model: MaskedReconstructor, optimizer: torch.optim.Optimizer, rows: TokenTable, kept_BT: Tensor) -> float:
-    nll = model.dropped_nll(rows.ids_BT, kept_BT, rows.valid_BT)
-    if not len(nll):
-        return float("nan")
-    loss = nll.mean()
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    return float(loss.detach()) / float(np.log(2))

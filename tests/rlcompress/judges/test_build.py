@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ from rlcompress.config.schema import DataConfig, JudgeConfig, RunConfig, SplitCo
 from rlcompress.data.prepare import prepare
 from rlcompress.errors import UserError
 from rlcompress.judges.build import ContextGain, context_gain, judge_from_name, judge_key, load_judge, train_judge
+from rlcompress.models.presence import fingerprint
 from rlcompress.models.reconstructor import HubCausalReconstructor, HubMaskedReconstructor
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.models.training import TokenTable
+from rlcompress.models.training import TokenTable, random_kept
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import JudgeRequest
 from tests.rlcompress.small_models import TEXTS, save_bert, save_gpt2
@@ -56,6 +60,23 @@ def test_context_gain_tells_a_reader_from_a_blind_judge(table: TokenTable) -> No
     assert ContextGain(4.5, 5.0).gain == pytest.approx(0.1)
 
 
+def test_held_out_accuracy_counts_dropped_tokens(table: TokenTable) -> None:
+    """A network that guesses right at even places: in pieces, and the last one uneven, as over the whole."""
+
+    class EvenPlaces(Reader):
+        def dropped_bits(
+            self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
+        ) -> tuple[Tensor, Tensor]:
+            dropped = valid_BT & ~kept_BT
+            return dropped.float(), dropped & (torch.arange(ids_BT.shape[1]) % 2 == 0)
+
+    many = TokenTable(*(torch.cat([x] * 8)[:150] for x in (table.ids_BT, table.units_BT, table.valid_BT)))
+    dropped = many.valid_BT & ~random_kept(many, 0.5, 0.5, torch.Generator().manual_seed(0))
+    reads = context_gain(EvenPlaces(blind=True), many)
+    assert reads.right == reads.other == 1.0
+    assert reads.accuracy == pytest.approx(float(dropped[:, ::2].sum() / dropped.sum()))
+
+
 @pytest.fixture
 def data(bpe: TextTokenizer, tmp_path: Path) -> Path:
     """Prepared data, as `load_split` reads it."""
@@ -78,7 +99,9 @@ def test_train_and_load(bpe: TextTokenizer, data: Path, tmp_path: Path, model: s
     record = json.loads((tmp_path / "a" / "judge.json").read_text())
     judge = load_judge(tmp_path / "a")
     assert steps == list(range(5))
-    assert record["reads"]["gain"] == gain.gain
+    assert record["reads"] == {"right": gain.right, "other": gain.other, "accuracy": gain.accuracy, "gain": gain.gain}
+    assert record["before"]["right"] > gain.right
+    assert 0 <= record["before"]["accuracy"] <= 1
     assert judge.version == record["version"] == load_judge(tmp_path / "b").version
     assert judge.version.startswith(f"{model}@")
     assert (judge.window, judge.chunk) == (32, config.chunk)
@@ -162,10 +185,86 @@ def test_a_damaged_judge(data: Path, tmp_path: Path, damage: str) -> None:
         load_judge(tmp_path / "judge")
 
 
-def test_judge_key() -> None:
+def test_judge_key(bpe: TextTokenizer, tmp_path: Path) -> None:
     """Settings that decide weights change the key; settings of serving do not."""
     key = judge_key(CONFIG, "data")
-    for change in ({"seed": 9}, {"steps": 6}, {"model": "builtin:convolution"}, {"window": 64}, {"width": 8}):
-        assert judge_key(CONFIG.model_copy(update=change), "data") != key
-    assert judge_key(CONFIG, "other") != key
-    assert judge_key(CONFIG.model_copy(update={"timeout": 1.0, "chunk": 7}), "data") == key
+    deciding = (
+        {"seed": 9},
+        {"steps": 6},
+        {"model": "builtin:convolution"},
+        {"window": 64},
+        {"width": 8},
+        {"schedule": "linear"},
+        {"warmup": 3},
+        {"mask_ratio": (0.2, 0.8)},
+        {"precision": "bfloat16"},
+        {"micro_batch": 2},
+        {"cpus": 2.0},
+    )
+    keys = {judge_key(CONFIG.model_copy(update=change), "data") for change in deciding}
+    keys |= {key, judge_key(CONFIG, "other"), judge_key(CONFIG, "data", "cuda")}
+    assert len(keys) == len(deciding) + 3
+    serving = {"timeout": 1.0, "chunk": 7, "threads": 4, "save_every": 3, "cpus": 0.5}
+    assert judge_key(CONFIG.model_copy(update=serving), "data") == key
+
+
+def test_the_key_of_a_model_folder_follows_its_weights(bpe: TextTokenizer, tmp_path: Path) -> None:
+    config = JudgeConfig(model=str(save_gpt2(tmp_path / "model", bpe)), kind="causal")
+    key = judge_key(config, "data")
+    assert judge_key(config, "data") == key
+    assert judge_key(config.model_copy(update={"finetune": True}), "data") != key
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert judge_key(config, "data") != key
+
+
+@pytest.mark.parametrize("kind", ["masked", "causal"])
+def test_a_model_folder_is_fine_tuned_when_asked(bpe: TextTokenizer, data: Path, tmp_path: Path, kind: str) -> None:
+    """It reads held-out text better than before; where it came from stays as it was."""
+    source = save_bert(tmp_path / "bert") if kind == "masked" else save_gpt2(tmp_path / "gpt2", bpe)
+    before = fingerprint(str(source))
+    settings = {"model": str(source), "kind": kind, "window": 32, "steps": 150, "learning_rate": 1e-2, "warmup": 5}
+    config = JudgeConfig.model_validate({**settings, "finetune": True, "schedule": "cosine", "batch": 8})
+    frozen = JudgeConfig.model_validate(settings)
+    reads = train_judge(config, data, tmp_path / "tuned")
+    untouched = train_judge(frozen, data, tmp_path / "frozen")
+    record = json.loads((tmp_path / "tuned" / "judge.json").read_text())
+    assert record["before"]["right"] == untouched.right  # both start from the same weights
+    assert reads.right < 0.8 * untouched.right
+    assert reads.accuracy > untouched.accuracy
+    assert fingerprint(str(source)) == before
+    tuned = load_judge(tmp_path / "tuned")
+    assert tuned.version == record["version"] != load_judge(tmp_path / "frozen").version
+    assert [path.name for path in (tmp_path / "frozen").iterdir()] == ["judge.json"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from rlcompress.config.schema import JudgeConfig
+from rlcompress.judges.build import train_judge
+
+def die(step, loss):
+    if step == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+config = JudgeConfig.model_validate_json(sys.argv[1])
+train_judge(config, Path(sys.argv[2]), Path(sys.argv[3]) / "judge", die, state=Path(sys.argv[3]) / "state")
+"""
+
+
+@pytest.mark.parametrize("model", ["builtin:attention", "hub"])
+def test_a_stage_that_was_killed_goes_on_to_the_same_judge(
+    bpe: TextTokenizer, data: Path, tmp_path: Path, model: str
+) -> None:
+    name = str(save_gpt2(tmp_path / "gpt2", bpe)) if model == "hub" else model
+    config = CONFIG.model_copy(update={"model": name, "kind": "causal", "finetune": True, "save_every": 2, "steps": 7})
+    train_judge(config, data, tmp_path / "whole")
+    words = [config.model_dump_json(), str(data), str(tmp_path), "4"]
+    died = subprocess.run([sys.executable, "-c", KILLED, *words], check=False, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    steps: list[int] = []
+    train_judge(config, data, tmp_path / "judge", lambda step, loss: steps.append(step), state=tmp_path / "state")
+    assert steps == [4, 5, 6]
+    again, whole = (json.loads((tmp_path / name / "judge.json").read_text()) for name in ("judge", "whole"))
+    assert again == whole

@@ -143,6 +143,24 @@ def test_a_cached_verdict_is_the_computed_one(bpe: TextTokenizer, make: MakeJudg
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_what_is_trained_on_is_what_is_judged(bpe: TextTokenizer, make: MakeJudge, kind: str) -> None:
+    """Nats of the dropped tokens alone, with a gradient; padding, and what stands there, plays no part."""
+    judge = make(kind)
+    model: Any = judge.model
+    texts = [judge.tokenizer.encode(text)[0][:20] for text in TEXTS]
+    ids, valid = torch.full((len(texts), 26), 7), torch.zeros(len(texts), 26, dtype=torch.bool)
+    for b, ids_T in enumerate(texts):
+        ids[b, : len(ids_T)], valid[b, : len(ids_T)] = torch.from_numpy(ids_T), True
+    kept = torch.rand(ids.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    bits, _ = model.dropped_bits(ids, kept, valid)
+    nats = model.dropped_nll(ids, kept, valid)
+    assert nats.requires_grad
+    torch.testing.assert_close(nats.detach() / math.log(2), bits[valid & ~kept], atol=1e-4, rtol=1e-4)
+    other = torch.where(valid, ids, 11)
+    torch.testing.assert_close(model.dropped_nll(other, kept ^ ~valid, valid), nats)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_costs_nothing(bpe: TextTokenizer, make: MakeJudge, kind: str) -> None:
     judge = make(kind)
     n = len(Segmenter(bpe)(LONG))

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import copy
+import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from rlcompress.config.schema import JudgeConfig
 from rlcompress.models.reconstructor import MaskedReconstructor, weights_hash
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.models.training import TokenTable, adapt_reconstructor, keep_range, random_kept, train_reconstructor
+from rlcompress.models.training import (
+    TokenTable,
+    adapt_reconstructor,
+    keep_range,
+    learning_rate,
+    random_kept,
+    train_reconstructor,
+)
 from rlcompress.text.segment import Segmenter
 from tests.rlcompress.small_models import TEXTS
 
@@ -26,17 +37,23 @@ def planted(bpe: TextTokenizer, n: int = 200, seed: int = 0) -> TokenTable:
     return TokenTable.of([Segmenter(bpe)(text) for text in texts], bpe, 48)
 
 
-def new_model(bpe: TextTokenizer) -> MaskedReconstructor:
+def new_model(bpe: TextTokenizer, table: TokenTable | None = None) -> MaskedReconstructor:
     assert bpe.mask_id is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MaskedReconstructor("attention", bpe.vocabulary, bpe.mask_id, width=32, layers=1)
+        model = MaskedReconstructor("attention", bpe.vocabulary, bpe.mask_id, width=32, layers=1)
+    table = table or planted(bpe)
+    model.start_from_unigrams(torch.bincount(table.ids_BT[table.valid_BT], minlength=bpe.vocabulary))
+    return model
 
 
-def train(bpe: TextTokenizer, steps: int, seed: int = 0) -> tuple[MaskedReconstructor, list[float]]:
+def recipe(steps: int, **settings: Any) -> JudgeConfig:
+    return JudgeConfig.model_validate({"steps": steps, "learning_rate": 4e-3, **settings})
+
+
+def train(bpe: TextTokenizer, steps: int, **settings: Any) -> tuple[MaskedReconstructor, list[float]]:
     model = new_model(bpe)
-    losses = train_reconstructor(model, planted(bpe), steps=steps, batch=16, learning_rate=4e-3, seed=seed)
-    return model, losses
+    return model, train_reconstructor(model, planted(bpe), recipe(steps, **settings))
 
 
 def bits(model: MaskedReconstructor, table: TokenTable) -> float:
@@ -50,11 +67,8 @@ def test_a_planted_rule_is_learned(bpe: TextTokenizer) -> None:
     steps: list[int] = []
     model = new_model(bpe)
     table, held_out = planted(bpe), planted(bpe, 50, seed=1)
-    model.start_from_unigrams(torch.bincount(table.ids_BT[table.valid_BT], minlength=bpe.vocabulary))
     before = bits(model.eval(), held_out)
-    losses = train_reconstructor(
-        model, table, steps=250, batch=16, learning_rate=4e-3, seed=0, on_step=lambda step, loss: steps.append(step)
-    )
+    losses = train_reconstructor(model, table, recipe(250), on_step=lambda step, loss: steps.append(step))
     assert steps == list(range(250))
     assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:20])
     assert bits(model, held_out) < 0.7 * before
@@ -129,7 +143,90 @@ def test_gaps_grow_harder() -> None:
 
 def test_a_row_without_tokens_breaks_no_training(bpe: TextTokenizer) -> None:
     table = TokenTable.of([Segmenter(bpe)(text) for text in ["", "red rose", ""]], bpe, 48)
-    model = new_model(bpe)
-    losses = train_reconstructor(model, table, steps=4, batch=8, learning_rate=1e-3, seed=0)
+    model = new_model(bpe, table)
+    losses = train_reconstructor(model, table, recipe(4, batch=8))
     assert np.isfinite(losses).any()
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+class Killed(BaseException):
+    """Ends a training as a signal does: nothing after the step runs."""
+
+
+@pytest.mark.parametrize("killed_after", [3, 4, 6, 7])
+def test_a_killed_training_goes_on_to_the_same_bits(bpe: TextTokenizer, tmp_path: Path, killed_after: int) -> None:
+    """At, before and after a state; the process that goes on has drawn other random numbers in the meantime."""
+    whole, losses = train(bpe, 9, save_every=3)
+    done: list[int] = []
+
+    def die(step: int, loss: float) -> None:
+        done.append(step)
+        if len(done) == killed_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_reconstructor(new_model(bpe), planted(bpe), recipe(9, save_every=3), state=tmp_path / "s", on_step=die)
+    torch.manual_seed(killed_after)
+    model = new_model(bpe)
+    again = train_reconstructor(
+        model, planted(bpe), recipe(9, save_every=3), state=tmp_path / "s", on_step=lambda step, loss: done.append(step)
+    )
+    assert done[killed_after:] == list(range(killed_after - killed_after % 3, 9))
+    assert again == losses
+    assert weights_hash(model) == weights_hash(whole)
+
+
+def test_a_torn_state_is_not_believed(bpe: TextTokenizer, tmp_path: Path) -> None:
+    train_reconstructor(new_model(bpe), planted(bpe), recipe(5, save_every=3), state=tmp_path / "s")
+    file = tmp_path / "s" / "state.safetensors"
+    file.write_bytes(file.read_bytes()[:-4])
+    model = new_model(bpe)
+    steps: list[int] = []
+    train_reconstructor(
+        model, planted(bpe), recipe(5), state=tmp_path / "s", on_step=lambda step, loss: steps.append(step)
+    )
+    assert steps == [0, 1, 2, 3, 4]
+    assert weights_hash(model) == weights_hash(train(bpe, 5)[0])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "half"), [("power", 0.5**0.7), ("linear", 0.5), ("cosine", 0.5), ("constant", 1.0)]
+)
+def test_learning_rates(schedule: str, half: float) -> None:
+    config = recipe(100, schedule=schedule, warmup=10)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(4e-3 * 0.1 + 1e-5)
+    assert rates[50] == pytest.approx(4e-3 * half + 1e-5)
+    for step in range(100):
+        share = {
+            "power": (1 - step / 100) ** 0.7,
+            "linear": 1 - step / 100,
+            "cosine": math.cos(math.pi * step / 200) ** 2,
+            "constant": 1.0,
+        }[schedule]
+        assert rates[step] == pytest.approx(4e-3 * share * min(1.0, (step + 1) / 10) + 1e-5)
+    assert learning_rate(recipe(10, warmup=0, schedule="constant"), 0) == pytest.approx(4e-3 + 1e-5)
+    assert learning_rate(recipe(10, learning_rate=5e-5, warmup=0), 9) < 5e-5 * 0.25
+
+
+class Recording(MaskedReconstructor):
+    """Remembers the share of each batch that it was asked for."""
+
+    def __init__(self, *settings: Any, **named: Any) -> None:
+        super().__init__(*settings, **named)
+        self.dropped: list[float] = []
+
+    def dropped_nll(self, ids_BT: torch.Tensor, kept_BT: torch.Tensor, valid_BT: torch.Tensor) -> torch.Tensor:
+        self.dropped.append(float((valid_BT & ~kept_BT).sum() / valid_BT.sum()))
+        return super().dropped_nll(ids_BT, kept_BT, valid_BT)
+
+
+@pytest.mark.parametrize(("ratio", "low", "high"), [((0.85, 0.95), 0.8, 1.0), ((0.1, 0.1), 0.05, 0.15)])
+def test_the_mask_ratio_is_the_dropped_share(
+    bpe: TextTokenizer, ratio: tuple[float, float], low: float, high: float
+) -> None:
+    assert bpe.mask_id is not None
+    model = Recording("attention", bpe.vocabulary, bpe.mask_id, width=16, layers=1)
+    train_reconstructor(model, planted(bpe), recipe(12, mask_ratio=ratio, batch=64))
+    assert low < np.mean(model.dropped[:3]) < high
+    assert low < np.mean(model.dropped[-3:]) < high
