@@ -78,22 +78,22 @@ def evaluate(
     run = RunDirectory.open(target) if (Path(target) / "config.yaml").is_file() else None
     if run is None and (judge is None or data is None):
         raise UserError(f"{target} is an artifact alone: give --judge MODEL and --data FILE, or evaluate its run")
-    config = _chosen(run.config if run else RunConfig(), rates, seeds, methods)
+    config = chosen(run.config if run else RunConfig(), rates, seeds, methods)
     prepared = stages.prepared_data(config) if run else None
-    examples, path = _rows(config, data, prepared)
+    examples, path = rows_of(config, data, prepared)
     fresh = refuse_trained(examples, read_manifest(artifact).trained_rows, skip_trained)
     bench = _bench(config, artifact, run, prepared, judge)
     folder = Path(out) if out else _folder(Path(target), data)
-    _measure(bench, fresh, path, folder, skipped=len(examples) - len(fresh))
+    measured(bench, fresh, path, folder, skipped=len(examples) - len(fresh))
     return folder
 
 
 def evaluate_run(run: RunDirectory, prepared: stages.Prepared) -> Path:
     """The evaluation that ends a training run: its test split, its held-out judge, the configured methods."""
-    examples, _ = _rows(run.config, None, prepared)
+    examples, _ = rows_of(run.config, None, prepared)
     bench = _bench(run.config, run.artifact, run, prepared, None)
     fresh = refuse_trained(examples, read_manifest(run.artifact).trained_rows)
-    return _measure(bench, fresh, None, run.path / "evaluation")
+    return measured(bench, fresh, None, run.path / "evaluation")
 
 
 def baselines(
@@ -105,11 +105,11 @@ def baselines(
     out: str | Path | None = None,
 ) -> Path:
     """Measure baselines alone, without any trained policy; judges are trained or taken from the cache."""
-    config = _chosen(config, rates, seeds, methods)
+    config = chosen(config, rates, seeds, methods)
     names = [name for name in config.evaluate.methods if name in BASELINES or methods]
     require_baselines(names, "--methods")
     prepared = stages.prepared_data(config)
-    examples, path = _rows(config, data, prepared)
+    examples, path = rows_of(config, data, prepared)
     fresh = refuse_trained(examples, trained_hashes(prepared.folder), skip=False)
     folder = Path(out) if out else Path(config.runs) / "baselines" / config.name
     with ray_session(config):
@@ -123,13 +123,14 @@ def baselines(
         judge=load_judge(folder / "judges" / "reward"),
     )
     bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed)
-    _measure(bench, fresh, path, folder)
+    measured(bench, fresh, path, folder)
     return folder
 
 
-def _chosen(
+def chosen(
     config: RunConfig, rates: Sequence[float] | None, seeds: int | None, methods: Sequence[str] | None
 ) -> RunConfig:
+    """`config` with what the command line chose instead."""
     asked = {"rates": rates and tuple(rates), "seeds": seeds, "methods": methods and tuple(methods)}
     section = {**config.evaluate.model_dump(), **{key: value for key, value in asked.items() if value is not None}}
     try:
@@ -139,7 +140,7 @@ def _chosen(
         raise UserError(f"--{fault['loc'][0]} is {fault['input']!r}: {fault['msg']}") from None
 
 
-def _rows(config: RunConfig, data: str | None, prepared: stages.Prepared | None) -> tuple[list[Example], Path | None]:
+def rows_of(config: RunConfig, data: str | None, prepared: stages.Prepared | None) -> tuple[list[Example], Path | None]:
     """All rows of a file that was asked for, or the first `evaluate.texts` of the shuffled test split."""
     if data is not None:
         return list(read_rows(data, config.data)), Path(data)
@@ -177,7 +178,8 @@ def _bench(
     return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed)
 
 
-def _measure(bench: Bench, examples: list[Example], path: Path | None, folder: Path, skipped: int = 0) -> Path:
+def measured(bench: Bench, examples: list[Example], path: Path | None, folder: Path, skipped: int = 0) -> Path:
+    """Measure everything on the bench, write and print the results; returns `folder`."""
     torch.set_num_threads(os.cpu_count() or 1)
     settings = bench.settings
     adapt = None

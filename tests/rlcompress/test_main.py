@@ -212,10 +212,13 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
     assert shown.endswith("next       python -m rlcompress status raysubmit_1 --address http://head:8265\n")
 
 
-def test_evaluate_passes_every_option(stages):
+@pytest.mark.parametrize(
+    ("name", "targets", "passed"), [("evaluate", ["runs/x"], "runs/x"), ("compare", ["a", "b"], ["a", "b"])]
+)
+def test_evaluate_and_compare_pass_every_option(stages, name, targets, passed):
     words = "--data f.jsonl --rates 0.5 0.33 --seeds 5 --judge m --out o --methods random rare --skip-trained"
-    assert cli.main(["evaluate", "runs/x", *words.split()]) == 0
-    assert cli.main(["evaluate", "runs/x"]) == 0
+    assert cli.main([name, *targets, *words.split()]) == 0
+    assert cli.main([name, *targets]) == 0
     asked = {
         "data": "f.jsonl",
         "rates": [0.5, 0.33],
@@ -225,8 +228,8 @@ def test_evaluate_passes_every_option(stages):
         "methods": ["random", "rare"],
         "skip_trained": True,
     }
-    assert stages.calls[0] == ("evaluate", ("runs/x",), asked)
-    assert stages.calls[1] == ("evaluate", ("runs/x",), dict.fromkeys(asked) | {"skip_trained": False})
+    assert stages.calls[0] == (name, (passed,), asked)
+    assert stages.calls[1] == (name, (passed,), dict.fromkeys(asked) | {"skip_trained": False})
 
 
 def test_resume_takes_the_configuration_of_its_run(stages, capsys):
@@ -262,7 +265,8 @@ def test_serve_takes_host_and_port_from_options_then_configuration(stages):
 
 
 @pytest.mark.parametrize(
-    "words", [["train"], ["sft"], ["tune"], ["evaluate", "x"], ["baselines"], ["submit"], ["serve", "a"]]
+    "words",
+    [["train"], ["sft"], ["tune"], ["evaluate", "x"], ["compare", "x"], ["baselines"], ["submit"], ["serve", "a"]],
 )
 def test_without_the_checkout_commands_say_what_they_need(words, capsys, monkeypatch):
     artifact("a")
