@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -21,11 +22,13 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from policies.module import MaskingModule
 from policies.rollouts import Rolled, Rollouts, SampleReport, SamplingFailed, Task
-from rlcompress.config.schema import LearnerConfig, ResourcesConfig
+from rlcompress.config.schema import LearnerConfig, ResourcesConfig, RewardConfig
 from rlcompress.data.dataset import PromptOrder
+from rlcompress.lagrangian import Multiplier, updated
 from rlcompress.schedules import scheduled
 
 Metrics = dict[str, float]
+SERVED = "rate/served"  # kept fraction of the policy as it is served
 R = TypeVar("R")
 
 _MODULE = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
@@ -41,6 +44,8 @@ class CompressorConfig(AlgorithmConfig):
         self.rates: tuple[float, ...] = (0.5,)
         self.prompt_count = 1
         self.run_seed = 0
+        self.sampler = "exact"
+        self.reward_settings: RewardConfig = RewardConfig()
 
     def run(
         self,
@@ -53,13 +58,20 @@ class CompressorConfig(AlgorithmConfig):
         env: str,
         env_config: dict[str, Any],
         module_config: dict[str, Any],
+        sampler: str = "exact",
+        reward: RewardConfig | None = None,
     ) -> Self:
-        """A whole run: `prompts` is the number of training examples, `env` a name in RLlib's registry."""
+        """A whole run: `prompts` is the number of training examples, `env` a name in RLlib's registry.
+
+        `reward` says how the price of the tokens moves; the rewards themselves come from the environment.
+        """
         self.learner_settings, self.resource_settings = learner, resources
         self.rates, self.prompt_count, self.run_seed = tuple(rates), prompts, seed
+        self.sampler, self.reward_settings = sampler, reward or RewardConfig()
         sampling = {
             "samples_per_prompt": learner.samples_per_prompt,
             "prompts_per_call": -(-learner.prompts_per_step // max(1, resources.env_runners)),
+            "sampler": sampler,
         }
         # the learner has its own, single check of gradients; without the second setting a parameter that plays no part
         # (a scale without a prior, an encoder's pooler) silently keeps several learners from sharing gradients
@@ -75,10 +87,12 @@ class CompressorConfig(AlgorithmConfig):
             num_learners=learner.learners,
             num_gpus_per_learner=learner.gpus_per_learner,
             num_aggregator_actors_per_learner=0,
-            learner_config_dict=learner.model_dump(),
+            learner_config_dict={**learner.model_dump(), "sampler": sampler},
         )
         self.training(lr=learner.lr, train_batch_size_per_learner=1)
-        self.rl_module(rl_module_spec=RLModuleSpec(module_class=MaskingModule, model_config=module_config))
+        precise = {"precision": learner.precision, "gradient_checkpointing": learner.gradient_checkpointing}
+        model_config = {**module_config, **precise}
+        self.rl_module(rl_module_spec=RLModuleSpec(module_class=MaskingModule, model_config=model_config))
         self.fault_tolerance(
             restart_failed_env_runners=True,
             max_num_env_runner_restarts=resources.restarts,
@@ -117,6 +131,8 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.position = 0  # serial number of the next prompt
         self.tau = c.learner_settings.temperature.start
         self.entropy: float | None = None
+        self.price = c.reward_settings.beta.start
+        self.multiplier = Multiplier.starting_at(self.price)
         self.rollouts: Rollouts[Any] = Rollouts(self, self.sample_on, c.resource_settings)
         self.last_metrics: Metrics = {}
         self.last_rollout: list[Rolled] = []
@@ -140,7 +156,9 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
 
     def training_step(self) -> None:
         settings = self.config.learner_settings
-        self.tau = scheduled(settings.temperature, self.iteration / settings.iterations, self.tau, self.entropy)
+        progress = self.iteration / settings.iterations
+        self.tau = scheduled(settings.temperature, progress, self.tau, self.entropy)
+        self.price = self.price_at(progress)
         started = time.perf_counter()
         samples, counts = self.collect(settings)
         sampled = time.perf_counter()
@@ -150,6 +168,7 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.last_metrics = {
             **counts,
             **learned,
+            **self.move_price(counts),
             "runners/healthy": float(self.env_runner_group.num_healthy_remote_env_runners()),
             "runners/restarts": float(self.env_runner_group.num_remote_worker_restarts()),
             "temperature": self.tau,
@@ -157,12 +176,32 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
             "time/learn": finished - sampled,
         }
 
+    def price_at(self, progress: float) -> float:
+        """β of this iteration: scheduled, or the Lagrange multiplier of a target."""
+        reward = self.config.reward_settings
+        return scheduled(reward.beta, progress) if reward.target_rate is None else self.multiplier.value
+
+    def move_price(self, metrics: Metrics) -> Metrics:
+        """Sets the multiplier of the next iteration from the kept fraction that this one measured of the served policy.
+
+        Metrics of it, and the price that this iteration was sampled at.
+        """
+        reward = self.config.reward_settings
+        if "rate_distortion" not in reward.terms:
+            return {}
+        if reward.target_rate is None or SERVED not in metrics:
+            return {"price": self.price}
+        error = metrics[SERVED] - reward.target_rate
+        self.multiplier = updated(self.multiplier, error, reward.lagrangian)
+        return {"price": self.price, "lagrangian/multiplier": self.multiplier.value, "lagrangian/error": error}
+
     def next_tasks(self, count: int) -> list[Task]:
         tasks = []
         for serial in range(self.position, self.position + count):
             rng = np.random.default_rng([self.config.run_seed, 1, serial])
             rate = self.config.rates[int(rng.integers(len(self.config.rates)))]
-            tasks.append(Task(serial, self.order.take(serial, 1)[0], rate, self.tau, self.config.run_seed))
+            example = self.order.take(serial, 1)[0]
+            tasks.append(Task(serial, example, rate, self.tau, self.config.run_seed, self.price))
         self.position += count
         return tasks
 
@@ -185,12 +224,14 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(*args, **kwargs)
         state.pop(COMPONENT_ENV_RUNNER, None)  # has nothing of its own: its weights are the learner's
-        return {**state, "compressor": {"position": self.position, "tau": self.tau, "entropy": self.entropy}}
+        own = {"position": self.position, "tau": self.tau, "entropy": self.entropy}
+        return {**state, "compressor": {**own, "multiplier": asdict(self.multiplier)}}
 
     def set_state(self, state: dict[str, Any]) -> None:
         own = state.get("compressor", {})
         self.position = own.get("position", self.position)
         self.tau, self.entropy = own.get("tau", self.tau), own.get("entropy")
+        self.multiplier = Multiplier(**own.get("multiplier", asdict(self.multiplier)))
         super().set_state({k: v for k, v in state.items() if k != "compressor"})
 
     def get_checkpointable_components(self) -> list[tuple[str, Any]]:

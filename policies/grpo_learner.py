@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from ray.rllib.core import DEFAULT_MODULE_ID
 from torch import Tensor
 
 from policies.learner import DECISIONS, CompressorLearner
 from policies.module import SCORES
 from rlcompress.losses import clip_fraction, clipped_surrogate, kl_to_reference, masked_mean
-from rlcompress.sampling import draw_entropy, draw_logp, draw_mask
+from rlcompress.samplers import SAMPLERS
+from rlcompress.sampling import draw_mask
 
 SHARES = ("loss", "surrogate", "entropy", "ratio_deviation", "kl_old", "kl_reference", "clip_fraction")
 
@@ -21,20 +21,20 @@ SHARES = ("loss", "surrogate", "entropy", "ratio_deviation", "kl_old", "kl_refer
 def grpo_terms(
     scores_PN: Tensor, batch: Mapping[str, Tensor], settings: Mapping[str, Any], reference_PN: Tensor | None
 ) -> dict[str, Tensor]:
-    """Loss and metrics of GRPO over Plackett–Luce draws; every value is a share of the whole batch's mean.
+    """Loss and metrics of GRPO over a sampler's decisions; every value is a share of the whole batch's mean.
 
     loss = surrogate + kl_coeff · KL − entropy_coeff · H, each Σ over decisions / global number of decisions.
     """
-    drawn = (batch["order_PGN"], batch["draws_PG"], batch["free_P"], batch["tau_P"])
+    sampler = SAMPLERS[settings["sampler"]]
     mask_PGN = draw_mask(batch["draws_PG"], batch["order_PGN"].shape[-1]) & batch["ok_PG"][..., None]
     count = batch[DECISIONS][0]
     low, high = settings["clip_low"], settings["clip_high"]
-    logp = draw_logp(scores_PN, *drawn)
+    logp = sampler.logp(scores_PN, batch)
     old = batch["logp_PGN"]
     surrogate = clipped_surrogate(
         logp, old, batch["advantage_PG"][..., None], mask_PGN, low=low, high=high, count=count
     )
-    entropy = masked_mean(draw_entropy(scores_PN, *drawn), mask_PGN, count=count)
+    entropy = masked_mean(sampler.entropy(scores_PN, batch), mask_PGN, count=count)
     loss = surrogate - settings["entropy_coeff"] * entropy
     terms = {
         "surrogate": surrogate,
@@ -45,7 +45,7 @@ def grpo_terms(
     }
     if reference_PN is not None:
         kl = kl_to_reference(
-            logp, draw_logp(reference_PN, *drawn), mask_PGN, estimator=settings["kl_estimator"], count=count
+            logp, sampler.logp(reference_PN, batch), mask_PGN, estimator=settings["kl_estimator"], count=count
         )
         loss = loss + settings["kl_coeff"] * kl
         terms["kl_reference"] = kl
@@ -55,17 +55,19 @@ def grpo_terms(
 class GRPOLearner(CompressorLearner):
     """Our learner with GRPO's loss and, where there is a KL term, the policy before RL as its reference."""
 
+    terms = staticmethod(grpo_terms)
+
     def build(self) -> None:
         super().build()
         self.reference = None
         if self.settings["kl_coeff"] > 0:
-            self.reference = copy.deepcopy(self.module[DEFAULT_MODULE_ID].unwrapped().network).requires_grad_(False)
+            self.reference = copy.deepcopy(self.policy.network).requires_grad_(False)
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Any, fwd_out: Any) -> Tensor:
         reference_PN = None
         if self.reference is not None:
             with torch.no_grad():
-                reference_PN = self.reference(batch)
-        terms = grpo_terms(fwd_out[SCORES], batch, self.settings, reference_PN)
+                reference_PN = self.policy.scores(batch, self.reference)
+        terms = self.terms(fwd_out[SCORES], batch, self.settings, reference_PN)
         self.count(terms)
         return terms["loss"]

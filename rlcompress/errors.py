@@ -13,5 +13,9 @@ class ResourceShortage(UserError):
     """The cluster cannot hold what the run needs; raised before anything starts."""
 
 
+class OutOfMemory(UserError):
+    """The smallest piece of work does not fit the device's memory."""
+
+
 class JudgeUnavailable(Exception):
     """A judge did not answer within its deadline. Becomes `Status.JUDGE_FAILED`, never a reward."""

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from rlcompress.errors import UserError
 from rlcompress.models.features import Features, RowLayout, featurise
@@ -31,6 +32,7 @@ class TokenEncoder(nn.Module):
     def __init__(self, vocabulary: int, width: int, layers: int) -> None:
         super().__init__()
         self.width = width
+        self.recompute = False
         self.embed = nn.Embedding(min(vocabulary, _EMBEDDINGS), width)
         self.segment = nn.Embedding(2, width)
         self.local = MaskedConvolution(width, width, 5)
@@ -42,10 +44,16 @@ class TokenEncoder(nn.Module):
     def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
         hidden_RTD = self.embed(ids_RT % self.embed.num_embeddings) + self.segment(segment_RT)
         hidden_RTD = hidden_RTD + self.local(hidden_RTD, valid_RT)
+        recompute = self.recompute and torch.is_grad_enabled()
         for block in self.blocks:
-            hidden_RTD = block(hidden_RTD, valid_RT)
+            inputs = (hidden_RTD, valid_RT)
+            hidden_RTD = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
         result: Tensor = self.norm(hidden_RTD)
         return result
+
+    def recompute_activations(self) -> None:
+        """Keep the inputs of each block and compute the rest again in the backward pass: less memory, more time."""
+        self.recompute = True
 
 
 class HubEncoder(nn.Module):
@@ -56,11 +64,30 @@ class HubEncoder(nn.Module):
         self.model = model.float()
         self.tokenizer = tokenizer  # goes into the artifact
         self.width = int(model.config.hidden_size)
+        self.recomputing: list[nn.Module] = []
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self.model.eval()  # no dropout, wherever the model keeps it
+        for layer in self.recomputing:
+            layer.training = mode  # of the layer alone, which recomputes in training mode only
         return self
+
+    def recompute_activations(self) -> None:
+        """Keep the inputs of each layer and compute the rest again in the backward pass: less memory, more time.
+
+        Raises:
+            UserError: the model's code cannot do so.
+        """
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        self.recomputing = [layer for layer in self.model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+        if not self.recomputing or not self.model.supports_gradient_checkpointing:
+            kind = type(self.model).__name__
+            raise UserError(f"learner.gradient_checkpointing: {kind} cannot recompute its activations: set it to false")
+        enable = getattr(self.model, "activation_checkpointing_enable", None)
+        (enable or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # the older of its names
+        self.train(self.training)
 
     def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
         result: Tensor = self.model(input_ids=ids_RT, attention_mask=valid_RT.long()).last_hidden_state
@@ -70,7 +97,9 @@ class HubEncoder(nn.Module):
 class UnitScorer(nn.Module):
     """Encoder, pooling over the tokens of a unit, zero-initialised head, prior."""
 
-    def __init__(self, encoder: nn.Module, width: int, vocabulary: int, prior: str, prior_scale: float) -> None:
+    def __init__(
+        self, encoder: TokenEncoder | HubEncoder, width: int, vocabulary: int, prior: str, prior_scale: float
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.prior = prior
@@ -90,10 +119,16 @@ class UnitScorer(nn.Module):
         ids, own, unit = features["ids_PWT"], features["own_PWT"], features["unit_PWT"]
         exists_PN = features["exists_PN"]
         P, W, T = ids.shape
-        N = exists_PN.shape[1]
         inputs = (features[name].reshape(P * W, T) for name in ("ids_PWT", "valid_PWT", "segment_PWT"))
         parts = zip(*(torch.split(rows, _ROWS) for rows in inputs), strict=True)
-        hidden = torch.cat([self.encoder(*part) for part in parts]).view(P, W * T, -1)
+        # the encoder may run in half precision; sums, prior and head stay in that of the parameters
+        encoded = [self.encoder(*part).to(self.scale.dtype) for part in parts]
+        with torch.autocast(ids.device.type, enabled=False):
+            return self._scores(torch.cat(encoded).view(P, W * T, -1), ids, own, unit, exists_PN)
+
+    def _scores(self, hidden: Tensor, ids: Tensor, own: Tensor, unit: Tensor, exists_PN: Tensor) -> Tensor:
+        P, W, T = ids.shape
+        N = exists_PN.shape[1]
         weight = own.view(P, W * T, 1).to(hidden.dtype)
         target = unit.view(P, W * T, 1)
         bits = self.get_buffer("bits_V")[ids].view(P, W * T, 1).to(hidden.dtype)
@@ -151,7 +186,7 @@ def build_scorer(
     """
     name = settings["encoder"]
     if name == "builtin:scorer":
-        encoder: nn.Module = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"])
+        encoder = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"])
         network = UnitScorer(encoder, settings["width"], reader.vocabulary, settings["prior"], settings["prior_scale"])
         return network, reader, RowLayout()
     from transformers import AutoConfig, AutoModel, AutoTokenizer
