@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlcompress.results import load_results, recompute
-from tests.benchmarks.masking_table import markdown
+from tests.benchmarks.tables import markdown
 
 STUDY = Path(__file__).parent / "results" / "masking"
 SEEDS = sorted(STUDY.glob("seed-*"))
@@ -55,4 +55,4 @@ def test_both_judges_read(folder: Path) -> None:
 
 
 def test_the_readme_shows_these_figures_and_no_others() -> None:
-    assert markdown() in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert markdown("masking") in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
