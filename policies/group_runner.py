@@ -21,8 +21,9 @@ from policies.groups import Group
 from policies.module import SCORES
 from policies.rollouts import SampleReport, Task
 from rlcompress.models.features import Features, featurise
-from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
-from rlcompress.selection import Ranking, budget_tokens, rank
+from rlcompress.samplers import SAMPLERS
+from rlcompress.sampling import pack_rankings
+from rlcompress.selection import Ranking
 from rlcompress.words import FloatArray, Status, Units
 
 _NOISE = 2  # which stream of the run's seed this is; the algorithm draws rates from another
@@ -48,6 +49,7 @@ class GroupRunner(EnvRunner):
         self.group_size: int = config.env_config["samples_per_prompt"]
         self.prompts: int = config.env_config["prompts_per_call"]
         self.env = make_env(config, self.worker_index or 0)
+        self.sampler = SAMPLERS[config.env_config["sampler"]]
         self.module = config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build()
         self.sequence_number = 0
 
@@ -81,7 +83,11 @@ class GroupRunner(EnvRunner):
         filled = tasks + [tasks[-1]] * (self.prompts - wanted)  # a vector environment has a fixed size
         copies = [task for task in filled for _ in range(G)]
         observed, infos = self.env.reset(
-            options={"indices": [task.example for task in copies], "rates": [task.rate for task in copies]}
+            options={
+                "indices": [task.example for task in copies],
+                "rates": [task.rate for task in copies],
+                "prices": [task.price for task in copies],
+            }
         )
         texts: list[Units] = list(infos["units"][::G])[:wanted]
         questions: list[str | None] = [text or None for text in observed["question"][::G]][:wanted]
@@ -89,23 +95,21 @@ class GroupRunner(EnvRunner):
         tensors = {name: torch.from_numpy(value) for name, value in features.items()}
         with torch.no_grad():
             scores_PN: torch.Tensor = self.module.forward_inference(tensors)[SCORES]
+        scores = [scores_PN[p, : len(units)].double().numpy() for p, units in enumerate(texts)]
         priorities = [
             [
-                gumbel_priorities(
-                    scores_PN[p, : len(texts[p])].double().numpy(),
-                    task.tau,
-                    np.random.default_rng([task.seed, _NOISE, task.serial, g]),
-                )
+                self.sampler.priorities(scores[p], task.tau, np.random.default_rng([task.seed, _NOISE, task.serial, g]))
                 for g in range(G)
             ]
             for p, task in enumerate(tasks)
         ]
         rankings = [
-            [rank(texts[p], values, budget_tokens(texts[p], task.rate)) for values in priorities[p]]
-            for p, task in enumerate(tasks)
+            [self.sampler.rank(texts[p], values, task.rate) for values in priorities[p]] for p, task in enumerate(tasks)
         ]
+        served = [self.sampler.served(texts[p], scores[p], task.rate).kept_tokens for p, task in enumerate(tasks)]
         _, rewards, _, _, outcome = self.env.step(self._actions(priorities))
-        return self._groups(tasks, texts, features, scores_PN, rankings, rewards, outcome)
+        totals = [(kept, units.total_cost) for kept, units in zip(served, texts, strict=True)]
+        return self._groups(tasks, features, scores_PN, rankings, totals, rewards, outcome)
 
     def _actions(self, priorities: list[list[FloatArray]]) -> np.ndarray[Any, Any]:
         width = self.env.single_action_space.shape[0]
@@ -118,19 +122,20 @@ class GroupRunner(EnvRunner):
     def _groups(
         self,
         tasks: list[Task],
-        texts: list[Units],
         features: Features,
         scores_PN: torch.Tensor,
         rankings: list[list[Ranking]],
+        served: list[tuple[int, int]],
         rewards: Any,
         outcome: dict[str, Any],
     ) -> list[Group]:
         G = self.group_size
         order_PGN, draws_PG, free_P = pack_rankings(rankings, scores_PN.shape[1])
-        tau_P = torch.tensor([t.tau for t in tasks])
-        logp_PGN = draw_logp(
-            scores_PN, torch.from_numpy(order_PGN), torch.from_numpy(draws_PG), torch.from_numpy(free_P), tau_P
-        ).numpy()
+        kept_PG = np.array([[ranking.kept for ranking in group] for group in rankings], np.int64)
+        columns = {"order_PGN": order_PGN, "draws_PG": draws_PG, "kept_PG": kept_PG, "free_P": free_P}
+        tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+        tensors["tau_P"] = torch.tensor([t.tau for t in tasks])
+        logp_PGN = self.sampler.logp(scores_PN, tensors).numpy()
         groups = []
         for p, task in enumerate(tasks):
             rows = slice(p * G, (p + 1) * G)
@@ -140,6 +145,7 @@ class GroupRunner(EnvRunner):
                     features={name: value[p : p + 1] for name, value in features.items()},
                     order_GN=order_PGN[p],
                     draws_G=draws_PG[p],
+                    chosen_G=kept_PG[p],
                     free=int(free_P[p]),
                     logp_GN=logp_PGN[p],
                     reward_G=np.asarray(rewards[rows], np.float64),
@@ -148,6 +154,7 @@ class GroupRunner(EnvRunner):
                     achieved_rate_G=np.asarray(outcome["achieved_rate"][rows], np.float64),
                     kept_GN=np.stack([compression.kept_N for compression in outcome["compression"][rows]]),
                     judge_version_G=tuple(judgement.version for judgement in outcome["judgement"][rows]),
+                    served=served[p],
                 )
             )
         return groups

@@ -21,6 +21,7 @@ class Group:
     features: Features  # of this prompt: leading axis of size 1
     order_GN: NDArray[np.int64]
     draws_G: NDArray[np.int64]
+    chosen_G: NDArray[np.int64]  # free units that stayed: the first so many of the order
     free: int
     logp_GN: NDArray[np.float32]
     reward_G: NDArray[np.float64]
@@ -29,6 +30,7 @@ class Group:
     achieved_rate_G: NDArray[np.float64]
     kept_GN: BoolArray
     judge_version_G: tuple[str, ...]
+    served: tuple[int, int]  # tokens that the policy keeps without noise, and all tokens of the text
 
     @property
     def ok_G(self) -> NDArray[np.bool_]:  # noqa: N802 -- a shape in a name
@@ -63,6 +65,7 @@ def learner_columns(groups: Sequence[Group]) -> dict[str, NDArray[np.generic]]:
     columns["order_PGN"] = pad_stack([g.order_GN[None] for g in groups])
     columns["logp_PGN"] = pad_stack([g.logp_GN[None] for g in groups])
     columns["draws_PG"] = np.stack([g.draws_G for g in groups])
+    columns["kept_PG"] = np.stack([g.chosen_G for g in groups])
     columns["ok_PG"] = np.stack([g.ok_G for g in groups])
     columns["free_P"] = np.array([g.free for g in groups], np.int64)
     columns["tau_P"] = np.array([g.task.tau for g in groups], np.float32)

@@ -12,7 +12,7 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
-from policies.algorithm import CompressorAlgorithm, CompressorConfig, Metrics, check_skipped, learning_rate
+from policies.algorithm import SERVED, CompressorAlgorithm, CompressorConfig, Metrics, check_skipped, learning_rate
 from policies.group_runner import GroupRunner, make_env
 from policies.groups import Group, learner_columns
 from policies.grpo_learner import SHARES, GRPOLearner
@@ -20,6 +20,7 @@ from policies.learner import DECISIONS, learner_metrics
 from policies.rollouts import SampleReport, Task
 from rlcompress.advantages import ADVANTAGES, group_spread
 from rlcompress.config.schema import LearnerConfig
+from rlcompress.samplers import SAMPLERS
 from rlcompress.words import Status
 
 
@@ -63,7 +64,7 @@ class GRPO(CompressorAlgorithm[Group]):
             for group in groups:
                 for status in group.status_G:
                     counts[f"samples/{status.value}"] += 1
-                if _spread(group) > settings.spread_floor:
+                if self.teaches(group, settings):
                     usable.append(group)
                 else:
                     counts["groups/dropped"] += 1
@@ -75,7 +76,18 @@ class GRPO(CompressorAlgorithm[Group]):
         elif not counts["samples/raised"]:
             self.rollouts.all_went_well()
         self.last_rollout = [rolled for group in everything for rolled in group.rolled()]
-        return usable, {**{k: float(v) for k, v in counts.items()}, **_reward_metrics(everything)}
+        return usable, {
+            **{k: float(v) for k, v in counts.items()},
+            **_reward_metrics(everything),
+            **_served(everything),
+        }
+
+    @staticmethod
+    def teaches(group: Group, settings: LearnerConfig) -> bool:
+        """Whether there is something to learn from a group: here, samples that differ in reward."""
+        # torch.tensor copies: what Ray hands over is read-only memory
+        spread = group_spread(torch.tensor(group.reward_G)[None], torch.tensor(group.ok_G)[None])
+        return float(spread) > settings.spread_floor
 
     def learn(self, samples: list[Group], settings: LearnerConfig) -> Metrics:
         columns: dict[str, Any] = learner_columns(samples)
@@ -94,8 +106,8 @@ class GRPO(CompressorAlgorithm[Group]):
             )
         metrics = learner_metrics([result[DEFAULT_MODULE_ID] for result in results], SHARES)
         check_skipped(metrics, settings)
-        choices = np.log(np.maximum(2, columns["free_P"])).mean()
-        self.entropy = metrics.get("learner/entropy", 0.0) / float(choices)
+        most = SAMPLERS[self.config.sampler].largest_entropy(columns["free_P"])
+        self.entropy = metrics.get("learner/entropy", 0.0) / most
         return {
             **metrics,
             "learner/lr": lr,
@@ -105,9 +117,12 @@ class GRPO(CompressorAlgorithm[Group]):
         }
 
 
-def _spread(group: Group) -> float:
-    # torch.tensor copies: what Ray hands over is read-only memory
-    return float(group_spread(torch.tensor(group.reward_G)[None], torch.tensor(group.ok_G)[None]))
+def _served(groups: list[Group]) -> Metrics:
+    """Kept fraction of the policy as it is served, without noise: sum of kept tokens / sum of all."""
+    kept, tokens = (
+        (sum(column) for column in zip(*(group.served for group in groups), strict=True)) if groups else (0, 0)
+    )
+    return {SERVED: kept / tokens} if tokens else {}
 
 
 def _reward_metrics(groups: list[Group]) -> Metrics:

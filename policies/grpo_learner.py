@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,44 +13,70 @@ from torch import Tensor
 from policies.learner import DECISIONS, CompressorLearner
 from policies.module import SCORES
 from rlcompress.losses import clip_fraction, clipped_surrogate, kl_to_reference, masked_mean
-from rlcompress.samplers import SAMPLERS
+from rlcompress.samplers import SAMPLERS, Columns
 from rlcompress.sampling import draw_mask
 
 SHARES = ("loss", "surrogate", "entropy", "ratio_deviation", "kl_old", "kl_reference", "clip_fraction")
+Scores = Tensor | None  # of a reference, if there is one
 
 
-def grpo_terms(
-    scores_PN: Tensor, batch: Mapping[str, Tensor], settings: Mapping[str, Any], reference_PN: Tensor | None
-) -> dict[str, Tensor]:
-    """Loss and metrics of GRPO over a sampler's decisions; every value is a share of the whole batch's mean.
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """Decisions of a batch under the scores: `logp` [P, G, N], `mask` where a valid sample decided, their `count`."""
 
-    loss = surrogate + kl_coeff · KL − entropy_coeff · H, each Σ over decisions / global number of decisions.
-    """
-    sampler = SAMPLERS[settings["sampler"]]
+    logp: Tensor
+    mask: Tensor
+    count: Tensor
+
+
+def decisions_of(scores_PN: Tensor, batch: Columns, settings: Mapping[str, Any]) -> Decisions:
     mask_PGN = draw_mask(batch["draws_PG"], batch["order_PGN"].shape[-1]) & batch["ok_PG"][..., None]
-    count = batch[DECISIONS][0]
-    low, high = settings["clip_low"], settings["clip_high"]
-    logp = sampler.logp(scores_PN, batch)
-    old = batch["logp_PGN"]
-    surrogate = clipped_surrogate(
-        logp, old, batch["advantage_PG"][..., None], mask_PGN, low=low, high=high, count=count
-    )
+    return Decisions(SAMPLERS[settings["sampler"]].logp(scores_PN, batch), mask_PGN, batch[DECISIONS][0])
+
+
+def regularised(
+    surrogate: Tensor,
+    made: Decisions,
+    scores_PN: Tensor,
+    batch: Columns,
+    settings: Mapping[str, Any],
+    reference: Scores,
+) -> dict[str, Tensor]:
+    """The loss of any surrogate, loss = surrogate + kl_coeff · KL − entropy_coeff · H, and what it was made of."""
+    logp, mask_PGN, count = made.logp, made.mask, made.count
+    sampler = SAMPLERS[settings["sampler"]]
     entropy = masked_mean(sampler.entropy(scores_PN, batch), mask_PGN, count=count)
     loss = surrogate - settings["entropy_coeff"] * entropy
     terms = {
         "surrogate": surrogate,
         "entropy": entropy,
-        "ratio_deviation": masked_mean((logp - old).exp().sub(1).abs(), mask_PGN, count=count),
-        "kl_old": masked_mean((old - logp).exp() - 1 - (old - logp), mask_PGN, count=count),
-        "clip_fraction": clip_fraction(logp, old, mask_PGN, low=low, high=high, count=count),
+        "ratio_deviation": masked_mean((logp - batch["logp_PGN"]).exp().sub(1).abs(), mask_PGN, count=count),
     }
-    if reference_PN is not None:
+    if reference is not None:
         kl = kl_to_reference(
-            logp, sampler.logp(reference_PN, batch), mask_PGN, estimator=settings["kl_estimator"], count=count
+            logp, sampler.logp(reference, batch), mask_PGN, estimator=settings["kl_estimator"], count=count
         )
         loss = loss + settings["kl_coeff"] * kl
         terms["kl_reference"] = kl
     return {"loss": loss, **terms}
+
+
+def grpo_terms(
+    scores_PN: Tensor, batch: Columns, settings: Mapping[str, Any], reference_PN: Scores
+) -> dict[str, Tensor]:
+    """Loss and metrics of GRPO over a sampler's decisions; every value is a share of the whole batch's mean.
+
+    The surrogate is PPO's, Σ over decisions / global number of decisions; see `regularised` for the rest of the loss.
+    """
+    made = decisions_of(scores_PN, batch, settings)
+    old, clip = batch["logp_PGN"], {"low": settings["clip_low"], "high": settings["clip_high"]}
+    surrogate = clipped_surrogate(made.logp, old, batch["advantage_PG"][..., None], made.mask, **clip, count=made.count)
+    gap = old - made.logp
+    return {
+        **regularised(surrogate, made, scores_PN, batch, settings, reference_PN),
+        "kl_old": masked_mean(gap.exp() - 1 - gap, made.mask, count=made.count),
+        "clip_fraction": clip_fraction(made.logp, old, made.mask, **clip, count=made.count),
+    }
 
 
 class GRPOLearner(CompressorLearner):

@@ -37,6 +37,7 @@ class Task:
     rate: float
     tau: float
     seed: int
+    price: float = 1.0  # of the tokens, for rewards that weigh them against the bits
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Advantages of G samples of one prompt, relative to their own group. All take and give [P, G] with a mask.
+"""Advantages of G samples of P prompts, relative to their group or to the batch. All take and give [P, G] with a mask.
 
 Masked samples (a failed judge, nothing to decide) take no part: neither in the statistics nor in the loss.
 """
@@ -39,6 +39,14 @@ def leave_one_out(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
     return _centred(reward_PG, ok_PG) * factor
 
 
+def batch_centred(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+    """A = r − mean over the batch's valid samples (REINFORCE with a constant baseline, Williams 1992).
+
+    One baseline for all prompts: needs no group, and how hard a prompt is stays in A as noise.
+    """
+    return _centred(reward_PG.reshape(1, -1), ok_PG.reshape(1, -1)).reshape(reward_PG.shape)
+
+
 def _centred(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
     safe = torch.where(ok_PG, reward_PG, 0.0)
     mean = safe.sum(1, keepdim=True) / ok_PG.sum(1, keepdim=True).clamp(min=1)
@@ -50,4 +58,5 @@ ADVANTAGES: dict[str, AdvantageFn] = {
     "dapo": standardised,
     "dr_grpo": centred,
     "rloo": leave_one_out,
+    "reinforce": batch_centred,
 }

@@ -27,6 +27,14 @@ def clipped_surrogate(
     return -torch.where(mask, gain, 0.0).sum() / count
 
 
+def score_function(logp: Tensor, advantage: Tensor, mask: Tensor, *, count: Tensor | float) -> Tensor:
+    """−Σ A·logp / count (REINFORCE, Williams 1992): its gradient is the policy gradient where the samples were drawn.
+
+    No ratio corrects for weights that moved since then, so each batch of samples serves one update.
+    """
+    return -torch.where(mask, advantage * logp, 0.0).sum() / count
+
+
 def _k1(log_ratio: Tensor) -> Tensor:
     return -log_ratio
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlcompress.words import Compression, FloatArray, IntArray, Status, Units
+from rlcompress.words import BoolArray, Compression, FloatArray, IntArray, Status, Units
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,15 @@ def budget_tokens(units: Units, rate: float) -> int:
     return round(rate * units.total_cost)
 
 
-def rank(units: Units, priorities_N: FloatArray, budget: int) -> Ranking:
+def pass_rate(rate: float, t: int, passes: int) -> float:
+    """What pass t = 1 .. `passes` keeps of the *whole* text: equal shares in the logarithm, and `rate` at the end."""
+    return float(rate ** (t / passes))
+
+
+def rank(units: Units, priorities_N: FloatArray, budget: int, alive_N: BoolArray | None = None) -> Ranking:
     """Order the free units and find the longest prefix that fits `budget` (protected units are paid first).
+
+    `alive_N` names the units that an earlier pass left; without it all take part.
 
     Raises:
         ValueError: priorities of another length than the units, or NaN among them.
@@ -44,7 +51,7 @@ def rank(units: Units, priorities_N: FloatArray, budget: int) -> Ranking:
         raise ValueError(f"{len(units)} units need as many priorities, got shape {priorities_N.shape}")
     if np.isnan(priorities_N).any():
         raise ValueError("a priority is NaN: every unit needs a number to be ordered by")
-    free_M = np.flatnonzero(~units.protected_N)
+    free_M = np.flatnonzero(~units.protected_N if alive_N is None else alive_N & ~units.protected_N)
     order_M = free_M[np.argsort(-priorities_N[free_M], kind="stable")]
     left = budget - int(units.costs_N[units.protected_N].sum())
     if left < 0:
@@ -56,9 +63,14 @@ def rank(units: Units, priorities_N: FloatArray, budget: int) -> Ranking:
 
 
 def select(
-    units: Units, priorities_N: FloatArray, rate: float | None = None, *, target_tokens: int | None = None
+    units: Units,
+    priorities_N: FloatArray,
+    rate: float | None = None,
+    *,
+    target_tokens: int | None = None,
+    alive_N: BoolArray | None = None,
 ) -> Compression:
-    """Keep the protected units and the best free ones within the budget.
+    """Keep the protected units and the best free ones (of those in `alive_N`) within the budget.
 
     Exactly one of `rate` (kept fraction of reader tokens) and `target_tokens` is given. With `used` the tokens of the
     kept free units, 0 <= B - used < cost of the next unit, unless the status is `OVER_BUDGET`.
@@ -76,7 +88,29 @@ def select(
         budget = target_tokens
     else:
         budget = budget_tokens(units, rate)
-    ranking = rank(units, priorities_N, budget)
+    ranking = rank(units, priorities_N, budget, alive_N)
     kept_N = units.protected_N.copy()
     kept_N[ranking.order_M[: ranking.kept]] = True
     return Compression(units, kept_N, rate, Status.OVER_BUDGET if ranking.over_budget else Status.OK)
+
+
+def cut(units: Units, priorities_N: FloatArray) -> Ranking:
+    """Order the free units and keep those whose priority is not negative: each of them was decided, without a budget.
+
+    Raises:
+        ValueError: priorities of another length than the units, or NaN among them.
+    """
+    order_M = rank(units, priorities_N, units.total_cost).order_M
+    kept = int((np.asarray(priorities_N, np.float64)[order_M] >= 0).sum())
+    return Ranking(order_M, kept=kept, draws=len(order_M), over_budget=False)
+
+
+def threshold(units: Units, priorities_N: FloatArray) -> Compression:
+    """Keep the protected units and the free ones whose priority is not negative; `rate` is what came of it.
+
+    For the scores of a policy that samples with probability sigmoid(s/τ), these are the units with p >= 1/2.
+    """
+    ranking = cut(units, priorities_N)
+    kept_N = units.protected_N.copy()
+    kept_N[ranking.order_M[: ranking.kept]] = True
+    return Compression(units, kept_N, Compression(units, kept_N, 1.0).achieved_rate)

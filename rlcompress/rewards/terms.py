@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from rlcompress.config.schema import PRICE_LIMIT
 from rlcompress.errors import UserError
 from rlcompress.text.bare import bare_words
 from rlcompress.words import Compression, Example, FloatArray, Judgement
@@ -19,7 +20,8 @@ class RewardInput:
     """All that a reward may look at.
 
     `empty_judgement` is D(∅): the same judge version on nothing kept. `written` is an output that was not made by
-    dropping units; None for masks, whose text is `compression.text`.
+    dropping units; None for masks, whose text is `compression.text`. `price` is β of the iteration: what all tokens of
+    the text cost, in shares of its bits.
     """
 
     example: Example
@@ -28,6 +30,7 @@ class RewardInput:
     empty_judgement: Judgement
     importance_N: FloatArray | None = None
     written: str | None = None
+    price: float = 1.0
 
     @property
     def text(self) -> str:
@@ -74,10 +77,35 @@ def rate(item: RewardInput) -> float:
     return 1.0 - item.compression.achieved_rate
 
 
+def simple(item: RewardInput) -> float:
+    """Share of the bits saved × share of the tokens dropped; 0 for keeping all and for keeping nothing.
+
+    (1 − D(S)/D(∅)) · (1 − rate). Any reader that gets more than its share of bits from a part of the tokens puts the
+    best kept fraction in between: where each bit is as good as another, at one half.
+    """
+    return _share(distortion(item)) * rate(item)
+
+
+def rate_distortion(item: RewardInput) -> float:
+    """1 − D(S)/D(∅) + β·(1 − achieved rate), from 0 to 1 + β: the information kept, and the tokens saved at price β.
+
+    The Lagrangian of rate–distortion theory (Shannon 1959), both sides as shares of the whole text, so that β is of
+    order 1: keeping all is worth 1, keeping nothing β.
+    """
+    return _share(distortion(item)) + item.price * rate(item)
+
+
+def _share(value: float) -> float:
+    """Inside [0, 1], as `distortion` counts when it is a term by itself; NaN stays NaN."""
+    return float(np.clip(value, 0.0, 1.0))
+
+
 TERMS: dict[str, Term] = {
     "distortion": Term(distortion),
     "answer_kept": Term(answer_kept, needs=("answer",)),
     "rate": Term(rate),
+    "simple": Term(simple),
+    "rate_distortion": Term(rate_distortion, high=1.0 + PRICE_LIMIT),
 }
 
 

@@ -15,18 +15,25 @@ from policies.learner import DECISIONS
 from policies.rollouts import Task
 from rlcompress.advantages import ADVANTAGES
 from rlcompress.models.scorer import TextScorer
-from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
-from rlcompress.selection import budget_tokens, rank, select
+from rlcompress.samplers import SAMPLERS
+from rlcompress.sampling import pack_rankings
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Status
 
-SETTINGS = {"clip_low": 0.2, "clip_high": 0.28, "entropy_coeff": 0.01, "kl_coeff": 0.1, "kl_estimator": "k3"}
+SETTINGS = {
+    "sampler": "exact",
+    "clip_low": 0.2,
+    "clip_high": 0.28,
+    "entropy_coeff": 0.01,
+    "kl_coeff": 0.1,
+    "kl_estimator": "k3",
+}
 FEATURES = ("ids_PWT", "valid_PWT", "own_PWT", "unit_PWT", "segment_PWT", "exists_PN")
 Columns = dict[str, Tensor]
 
 
 def sample_groups(
-    scorer: TextScorer, texts: Sequence[str], *, G: int = 4, rate: float = 0.5, seed: int = 0
+    scorer: TextScorer, texts: Sequence[str], *, G: int = 4, rate: float = 0.5, seed: int = 0, sampler: str = "exact"
 ) -> list[Group]:
     """One forward of all texts together; log-probabilities in the network's own precision."""
     segmenter = Segmenter(scorer.tokenizer, protect=("numbers",))
@@ -38,11 +45,19 @@ def sample_groups(
     for p, one in enumerate(units):
         rng = np.random.default_rng([seed, p])
         task = Task(p, p, rate, 0.6 + 0.2 * p, seed)
-        priorities = [gumbel_priorities(scores_PN[p, : len(one)].double().numpy(), task.tau, rng) for _ in range(G)]
-        rankings = [rank(one, values, budget_tokens(one, rate)) for values in priorities]
+        scores_N = scores_PN[p, : len(one)].double().numpy()
+        how = SAMPLERS[sampler]
+        priorities = [how.priorities(scores_N, task.tau, rng) for _ in range(G)]
+        rankings = [how.rank(one, values, rate) for values in priorities]
         order_PGN, draws_PG, free_P = (torch.from_numpy(x) for x in pack_rankings([rankings], scores_PN.shape[1]))
-        tau_P = torch.tensor([task.tau], dtype=scores_PN.dtype)
-        logp = draw_logp(scores_PN[p : p + 1], order_PGN, draws_PG, free_P, tau_P)
+        columns = {
+            "order_PGN": order_PGN,
+            "draws_PG": draws_PG,
+            "kept_PG": torch.tensor([[ranking.kept for ranking in rankings]]),
+            "free_P": free_P,
+            "tau_P": torch.tensor([task.tau], dtype=scores_PN.dtype),
+        }
+        logp = how.logp(scores_PN[p : p + 1], columns)
         statuses = [Status.OK] * G
         if p == 1:
             statuses[2] = Status.JUDGE_FAILED
@@ -53,14 +68,16 @@ def sample_groups(
                 features={name: value[p : p + 1] for name, value in features.items()},
                 order_GN=order_PGN[0].numpy(),
                 draws_G=draws_PG[0].numpy(),
+                chosen_G=columns["kept_PG"][0].numpy(),
                 free=int(free_P[0]),
                 logp_GN=logp[0].numpy(),
                 reward_G=reward_G,
                 status_G=tuple(statuses),
                 terms={"distortion": reward_G},
                 achieved_rate_G=np.full(G, rate),
-                kept_GN=np.stack([select(one, values, rate).kept_N for values in priorities]),
+                kept_GN=np.stack([how.served(one, values, rate).kept_N for values in priorities]),
                 judge_version_G=("planted",) * G,
+                served=(how.served(one, scores_N, rate).kept_tokens, one.total_cost),
             )
         )
     return groups

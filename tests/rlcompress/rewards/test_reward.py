@@ -63,7 +63,8 @@ def test_the_total_is_the_formula_and_never_below_a_closed_gate(kept_N, bits_N, 
     assert result.total == pytest.approx(slow_total(result.terms, term_weights, all(result.gates.values())), abs=1e-9)
     assert result.gates["leak"]
     assert result.gates.get("floor", True) == (kept_N.mean() >= floor)
-    assert 0.0 <= result.total <= sum(abs(w) for w in term_weights.values()) + 1e-9
+    most = sum(abs(w) * (TERMS[name].high - TERMS[name].low) for name, w in term_weights.items())
+    assert 0.0 <= result.total <= most + 1e-9
     for name, value in result.terms.items():
         assert TERMS[name].low <= value <= TERMS[name].high
 
