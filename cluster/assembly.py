@@ -11,7 +11,8 @@ from ray.tune.registry import register_env
 from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
 from policies.grpo import GRPO, GRPOConfig
-from rlcompress.config.schema import RewardConfig, RunConfig
+from policies.reinforce import ReinforceConfig
+from rlcompress.config.schema import GROUPED, RewardConfig, RunConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.models.tokenizer import load_tokenizer
 from rlcompress.rewards.importance import count_words
@@ -35,10 +36,12 @@ def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
         judge=RemoteJudge(context["judge"], context["judge_timeout"]),
         reward=Reward(reward, counts),
         rates=context["rates"],
+        sampler=context["sampler"],
     )
 
 
 FORMS = {"single": make_env}  # how many steps an episode has
+ALGORITHMS = {**dict.fromkeys(GROUPED, GRPOConfig), "reinforce": ReinforceConfig}
 
 
 def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJudge, weights: Path) -> GRPO:
@@ -58,7 +61,7 @@ def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJu
         "tokenizer": str((data / "tokenizer").resolve()),
         "weights": str(weights.resolve()),
     }
-    algorithm = GRPOConfig().run(
+    algorithm = ALGORITHMS[config.learner.algorithm]().run(
         learner=config.learner,
         resources=config.resources,
         rates=config.env.rates,
@@ -67,6 +70,8 @@ def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJu
         env=ENV,
         env_config=env_config,
         module_config=module_config,
+        sampler=config.env.sampler,
+        reward=config.reward,
     )
     built: GRPO = algorithm.build_algo()
     return built

@@ -18,9 +18,10 @@ import torch
 from ray.tune.registry import register_env
 from safetensors.torch import save_file
 
+from cluster.assembly import ALGORITHMS
 from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
-from policies.grpo import GRPO, GRPOConfig
+from policies.grpo import GRPO
 from rlcompress.config.schema import JudgeConfig, LearnerConfig, PolicyConfig, ResourcesConfig, RewardConfig
 from rlcompress.errors import JudgeUnavailable
 from rlcompress.models.reconstructor import MaskedReconstructor
@@ -143,8 +144,9 @@ def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
         examples=examples(context["texts"], context["words"]),
         segmenter=Segmenter(load_tokenizer(context["tokenizer"])),
         judge=JUDGES[context["judge"]](context),
-        reward=Reward(RewardConfig.model_validate({"terms": context["terms"]})),
+        reward=Reward(RewardConfig.model_validate(context["reward"])),
         rates=RATES,
+        sampler=context["sampler"],
     )
 
 
@@ -173,15 +175,19 @@ def build(
     texts: int = 64,
     words: int = 24,
     terms: Mapping[str, float] | None = None,
+    sampler: str = "exact",
+    reward: Mapping[str, Any] | None = None,
     marker: Path | None = None,
     resources: Mapping[str, Any] | None = None,
     **learner: Any,
 ) -> GRPO:
     """The real algorithm on the planted task; `learner` overrides keys of the section of that name."""
     register_env("planted", make_env)
+    priced = RewardConfig.model_validate({"terms": dict(terms or {"distortion": 1.0}), **(reward or {})})
     settings = {"iterations": 10, "prompts_per_step": 8, "samples_per_prompt": 4, "warmup_steps": 0, **learner}
-    config = GRPOConfig().run(
-        learner=LearnerConfig.model_validate(settings),
+    learner_settings = LearnerConfig.model_validate(settings)
+    config = ALGORITHMS[learner_settings.algorithm]().run(
+        learner=learner_settings,
         resources=ResourcesConfig.model_validate(
             {"env_runners": runners, "cpus_per_env_runner": 0.5, **(resources or {})}
         ),
@@ -195,10 +201,12 @@ def build(
             "tokenizer": str(start),
             "judge": judge,
             "judge_name": judge_name,
-            "terms": dict(terms or {"distortion": 1.0}),
+            "reward": priced.model_dump(),
             "marker": str(marker),
         },
         module_config={"policy": POLICY.model_dump(), "tokenizer": str(start), "weights": str(start / WEIGHTS)},
+        sampler=sampler,
+        reward=priced,
     )
     built: GRPO = config.build_algo()
     return built
