@@ -31,28 +31,37 @@ class JudgeService:
     def __init__(self, folder: str, threads: int, device: str) -> None:
         torch.set_num_threads(threads)
         self.judge_model = load_judge(Path(folder), choose_device(device))
-        self.calls = 0
+        self.calls, self.seconds = 0, 0.0
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
         self.calls += 1
-        return self.judge_model.judge(requests)
+        began = time.perf_counter()
+        verdicts = self.judge_model.judge(requests)
+        self.seconds += time.perf_counter() - began
+        return verdicts
 
     def version(self) -> str:
         return self.judge_model.version
 
-    def stats(self) -> dict[str, int]:
-        """Counters since the actor started, and its process id."""
-        judge = self.judge_model
-        return {"calls": self.calls, "asked": judge.asked, "computed": judge.computed, "pid": os.getpid()}
+    def stats(self) -> dict[str, float]:
+        """Counters since the actor started, the seconds that answers took, and its process id."""
+        counts = {"calls": self.calls, "asked": self.judge_model.asked, "computed": self.judge_model.computed}
+        return {**counts, "seconds": self.seconds, "pid": os.getpid()}
 
 
 def start_judge(name: str, folder: Path, config: JudgeConfig, device: str, restarts: int) -> Any:
-    """Start the actor `name`, or find it running; constructor arguments stay small, so that it can restart.
+    """Start the actor `name`, or find it running, with the judge in `folder`."""
+    given = (str(folder.resolve()), config.threads, device if config.gpus else "cpu")
+    return start_service(JudgeService, name, config, restarts, *given)
+
+
+def start_service(service: type, name: str, config: JudgeConfig, restarts: int, *arguments: Any) -> Any:
+    """Start an actor by name, or find it running; constructor arguments stay small, so that it can restart.
 
     Inside a placement group it takes the last bundle, for RLlib puts env runner i into bundle i.
     """
     group = ray.util.get_current_placement_group()
-    actor = ray.remote(JudgeService).options(
+    actor = ray.remote(service).options(
         name=name,
         namespace=NAMESPACE,
         get_if_exists=True,
@@ -61,18 +70,20 @@ def start_judge(name: str, folder: Path, config: JudgeConfig, device: str, resta
         num_gpus=config.gpus,
         placement_group_bundle_index=group.bundle_count - 1 if group else -1,
     )
-    return actor.remote(str(folder.resolve()), config.threads, device if config.gpus else "cpu")
+    return actor.remote(*arguments)
 
 
 class RemoteJudge:
     """A `Judge` that asks a named actor; picklable, found by name, patient while the actor restarts.
 
-    After `timeout` seconds without an answer, every request gets the status `JUDGE_FAILED`.
+    A process that hangs for `timeout` seconds is replaced and asked once more; without an answer even then, every
+    request gets the status `JUDGE_FAILED`. `method` is what it is asked for: `judge`, or another with the same form.
     """
 
-    def __init__(self, name: str, timeout: float) -> None:
+    def __init__(self, name: str, timeout: float, method: str = "judge") -> None:
         self.name = name
         self.timeout = timeout
+        self.method = method
         self.restarts = 0  # as far as `stats` has seen them
         self._actor: Any = None
         self._version: str | None = None
@@ -86,20 +97,23 @@ class RemoteJudge:
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
         try:
-            verdicts: list[Judgement] = self._ask("judge", list(requests))
+            verdicts: list[Judgement] = self._ask(self.method, list(requests))
             return verdicts
         except TimeoutError as error:
             return [Judgement.failed(str(error)) for _ in requests]
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        deadline = time.monotonic() + self.timeout
+        deadline, replaced = time.monotonic() + self.timeout, False
         while (left := deadline - time.monotonic()) > 0:
             try:
                 if self._actor is None:
                     self._actor = ray.get_actor(self.name, namespace=NAMESPACE)
                 return ray.get(getattr(self._actor, method).remote(*arguments), timeout=left)
             except GetTimeoutError:
-                break
+                if replaced:
+                    break
+                ray.kill(self._actor, no_restart=False)  # it hangs: its process is replaced, and asked once more
+                deadline, replaced = time.monotonic() + self.timeout, True
             except RayTaskError as error:
                 raise error.as_instanceof_cause() from None  # the judge itself raised: a bug, not an absence
             except (RayActorError, ValueError) as error:  # dead, restarting, or not registered (yet)
@@ -111,11 +125,11 @@ class RemoteJudge:
                 time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
         raise TimeoutError(f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s (judges timeout)")
 
-    def stats(self) -> dict[str, int]:
+    def stats(self) -> dict[str, float]:
         """The actor's counters since it started, and how often it was another process than the last time."""
-        result: dict[str, int] = self._ask("stats")
+        result: dict[str, float] = self._ask("stats")
         self.restarts += self._pid not in (None, result["pid"])
-        self._pid = result["pid"]
+        self._pid = int(result["pid"])
         return {**result, "restarts": self.restarts}
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import torch
 from cluster import placement, stages
 from cluster.assembly import build_algorithm
 from cluster.evaluating import evaluate_run, report
+from cluster.live import Cotraining, put_back, start_live
 from cluster.services import RemoteJudge, start_judge, wait_until_ready
 from cluster.session import cluster_address, ray_session
 from cluster.validation import Validation
@@ -22,8 +23,10 @@ from policies.algorithm import CompressorAlgorithm
 from rlcompress.artifact import WEIGHTS, load_scorer
 from rlcompress.compressor import Compressor
 from rlcompress.config.schema import RunConfig
+from rlcompress.data.dataset import split_tokens
 from rlcompress.device import choose_device
 from rlcompress.ledger import Ledger
+from rlcompress.meters import Meter, memory
 from rlcompress.models.scorer import TextScorer
 from rlcompress.progress import Progress
 from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
@@ -143,9 +146,14 @@ def learn(
     config = run.config
     job = ray.get_runtime_context().get_job_id()  # a killed driver's judge may still be ending under its own name
     judge = RemoteJudge(f"{config.name}-reward-{run.path.resolve()}-{job}", config.judges.reward.timeout)
-    actor = start_judge(
-        judge.name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts
-    )
+    cotraining = Cotraining(run, prepared, judge.name) if config.cotrain.steps else None
+    if cotraining is None:
+        actor = start_judge(
+            judge.name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts
+        )
+    else:
+        put_back(run, None if rewound is None else rewound.checkpoint)
+        actor = start_live(judge.name, run, prepared.folder)
     algorithm: CompressorAlgorithm[Any] | None = None
     try:
         wait_until_ready(judge)
@@ -155,7 +163,7 @@ def learn(
             print(f"resumed    {rewound}", flush=True)
             if rewound.checkpoint is not None:
                 algorithm.restore_from_path(str(rewound.checkpoint.resolve()))
-        _loop(run, prepared, algorithm, judge, None if rewound is None else rewound.step, on_validation)
+        _loop(run, prepared, algorithm, judge, cotraining, None if rewound is None else rewound.step, on_validation)
     finally:
         if algorithm is not None:
             algorithm.stop()
@@ -167,6 +175,7 @@ def _loop(
     prepared: stages.Prepared,
     algorithm: CompressorAlgorithm[Any],
     judge: RemoteJudge,
+    cotraining: Cotraining | None,
     after: int | None,
     on_validation: OnValidation | None,
 ) -> None:
@@ -174,7 +183,11 @@ def _loop(
     config = run.config
     scorer = policy_scorer(run, prepared)
     progress = Progress(config.learner.iterations, every=10, start=algorithm.iteration)
-    validation = Validation(run, prepared, judge, until=after)
+    if cotraining is None:
+        validation = Validation(run, prepared, judge, until=after)
+    else:
+        validation = Validation(run, prepared, cotraining.frozen, until=after, live=cotraining.live)
+    meter = Meter(split_tokens(prepared.folder, "train"))
     with (
         Tracker(config.tracking, run.path, config.name, after=after) as tracker,
         contextlib.closing(Ledger(run.samples, after=after)) as ledger,
@@ -182,17 +195,22 @@ def _loop(
         if after is None or after == FROM_THE_START:
             tracker.log(0, validation.measure(0, scorer))
             tracker.sync()
-            _checkpoint(run, algorithm, best=True)
+            _checkpoint(run, algorithm, cotraining, best=True)
         while algorithm.iteration < config.learner.iterations and not validation.patience_is_over():
+            began = time.perf_counter()
             algorithm.train()
             step, metrics = algorithm.iteration, dict(algorithm.last_metrics)
+            if cotraining is not None:
+                metrics.update(cotraining.barrier(step, algorithm.last_rollout))
+            metrics.update(meter.speeds(time.perf_counter() - began, algorithm.last_rollout))
+            metrics.update({**meter.judged(judge.stats()), **memory(algorithm.rollouts.resident)})
             validated = step % config.checkpoint.validate_every == 0 or step == config.learner.iterations
             if validated:
                 load_policy(algorithm, scorer)
                 metrics.update(validation.measure(step, scorer))
-                metrics.update(
-                    {f"judge/{name}": float(value) for name, value in judge.stats().items() if name != "pid"}
-                )
+                stats = judge.stats()
+                meter.judged(stats)  # what the validation asked is in no figure of an iteration
+                metrics.update({f"judge/{name}": float(value) for name, value in stats.items() if name != "pid"})
             ledger.write(step, algorithm.last_rollout)
             tracker.log(step, metrics)
             progress.update(step, {k: metrics[k] for k in SHOWN if k in metrics})
@@ -201,7 +219,7 @@ def _loop(
             if step % config.checkpoint.every == 0 or step == config.learner.iterations or best or stop:
                 ledger.sync()
                 tracker.sync()
-                _checkpoint(run, algorithm, best=best)
+                _checkpoint(run, algorithm, cotraining, best=best)
             if validated and on_validation is not None:
                 on_validation(step, metrics)
             if stop:
@@ -224,10 +242,14 @@ def load_policy(algorithm: CompressorAlgorithm[Any], scorer: TextScorer) -> None
     scorer.network.load_state_dict(state)
 
 
-def _checkpoint(run: RunDirectory, algorithm: CompressorAlgorithm[Any], best: bool) -> None:
+def _checkpoint(
+    run: RunDirectory, algorithm: CompressorAlgorithm[Any], cotraining: Cotraining | None, best: bool
+) -> None:
     name = checkpoint_name(algorithm.iteration)
     with publishing(run.checkpoints / name) as folder:
         algorithm.save_to_path(str(folder.resolve()))
+        if cotraining is not None:
+            cotraining.save(folder)
     point(run.checkpoints, "last", name)
     if best:
         point(run.checkpoints, "best", name)

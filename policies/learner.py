@@ -27,12 +27,7 @@ log = logging.getLogger(__name__)
 DECISIONS = "decisions_P"  # global number of decisions in the batch, repeated on each row
 
 GPU_PEAK = "gpu_peak"  # bytes that an update held at most on its card
-_COMMON = (
-    "gradient_norm",
-    "skipped",
-    "micro_batch",
-    "oom_retries",
-)  # what follows the all-reduce is equal in all learners
+_COMMON = ("gradient_norm", "skipped", "micro_batch", "oom_retries")  # equal in all learners
 
 
 class CompressorLearner(TorchLearner):

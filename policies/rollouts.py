@@ -17,6 +17,7 @@ import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 
 from rlcompress.config.schema import ResourcesConfig
+from rlcompress.hardware import resident_bytes
 from rlcompress.words import BoolArray, Status
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class SampleReport(Generic[R]):
     first: int
     results: list[R] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    resident: int = field(default_factory=resident_bytes)  # memory of the process that the report is made in
 
 
 class Rollouts(Generic[R]):
@@ -85,6 +87,7 @@ class Rollouts(Generic[R]):
         self.sample_on = sample_on
         self.resources = resources
         self.failures: list[str] = []  # the same one, in a row
+        self.resident: list[int] = []  # memory of each runner process, as the last round of sampling found it
 
     def sample(self, tasks: list[Task]) -> list[R]:
         """The results of `tasks` in serial order, without those that raised.
@@ -98,6 +101,7 @@ class Rollouts(Generic[R]):
         parts = np.array_split(np.arange(len(tasks)), max(1, self.resources.env_runners))
         shares = {tasks[part[0]].serial: [tasks[i] for i in part] for part in parts if len(part)}
         results: list[R] = []
+        self.resident = []
         deadline = time.monotonic() + self.resources.sample_timeout
         while shares:
             if time.monotonic() > deadline:
@@ -108,6 +112,7 @@ class Rollouts(Generic[R]):
             for report in self._ask_runners(list(shares.values()), deadline):
                 del shares[report.first]
                 results.extend(report.results)
+                self.resident.append(report.resident)
                 for error in report.errors:
                     self.count_failure(error)
         return sorted(results, key=lambda result: result.task.serial)

@@ -6,7 +6,7 @@ Equal runs differ in these alone, so whatever compares runs leaves out `HOST`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +14,16 @@ from rlcompress.hardware import GIGABYTE, resident_bytes
 
 HOST = ("speed/", "time/", "memory/")  # how the names of these metrics begin
 _UNITS = {"speed/": "a second", "time/": "s", "memory/": "GB"}
+
+
+class Sample(Protocol):
+    """One sample of an iteration: `serial` numbers its prompt, `example` is the row of the training split."""
+
+    @property
+    def serial(self) -> int: ...
+
+    @property
+    def example(self) -> int: ...
 
 
 class Meter:
@@ -29,18 +39,17 @@ class Meter:
         self.steps = steps
         self._judge: dict[str, float] = {}
 
-    def speeds(self, seconds: float, samples: Iterable[tuple[int, int]]) -> dict[str, float]:
-        """Throughput of an iteration that took `seconds`; each sample is (serial of its prompt, row of the example).
+    def speeds(self, seconds: float, samples: Sequence[Sample]) -> dict[str, float]:
+        """Throughput of an iteration that drew these samples in `seconds`.
 
         A source token counts once for each sample of its text, as it is judged once for each.
         """
-        sampled = list(samples)
         counts = {
             "iterations": 1,
-            "prompts": len({serial for serial, _ in sampled}),
-            "samples": len(sampled),
-            "steps": len(sampled) * self.steps,
-            "source_tokens": sum(self.tokens_E[row] for _, row in sampled),
+            "prompts": len({sample.serial for sample in samples}),
+            "samples": len(samples),
+            "steps": len(samples) * self.steps,
+            "source_tokens": sum(self.tokens_E[sample.example] for sample in samples),
         }
         return {f"speed/{name}": count / max(seconds, 1e-9) for name, count in counts.items()}
 

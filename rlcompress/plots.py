@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from rlcompress.meters import HOST
 from rlcompress.metrics import METRICS
 from rlcompress.summary import Row, is_significant, ranked
 
@@ -58,7 +59,17 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
         {k for row in rows for k in row if k.startswith(("reward/", "validation/")) and not k.endswith("_std")},
         key=_panel_order,
     )
-    series = {name: points for name in names if len(points := curve(rows, name)) > 0}
+    return _panels({name: points for name in names if len(points := curve(rows, name)) > 0})
+
+
+def cost_curves(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """One panel a figure of throughput, time or memory against the iteration; none where nothing was logged."""
+    names = sorted({key for row in rows for key in row if key.startswith(HOST)})
+    return _panels({name: points for name in names if len(points := curve(rows, name)) > 0}, from_zero=True)
+
+
+def _panels(series: Mapping[str, np.ndarray[Any, np.dtype[np.float64]]], from_zero: bool = False) -> Figure | None:
+    """Small multiples of (iteration, value) curves, validation in the second colour."""
     if not series:
         return None
     columns = min(3, len(series))
@@ -72,6 +83,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
         axes.set_title(name, loc="left", fontsize=9, fontweight="bold")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(5))
+        if from_zero:
+            axes.set_ylim(bottom=0)
     for axes in panels[len(series) :]:
         axes.set_axis_off()
     for axes in panels[max(0, len(series) - columns) : len(series)]:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from rlcompress import plots as draw
 from rlcompress.errors import UserError
+from rlcompress.meters import costs
 from rlcompress.metrics import METRICS
 from rlcompress.results import load_results, read_jsonl
 from rlcompress.summary import Row, is_significant, ranked
@@ -84,7 +85,7 @@ def _section(run: Path, plots: Path | None, samples: int, seed: int) -> dict[str
     evaluation = run / "evaluation" if (run / "evaluation").is_dir() else run
     document = load_results(evaluation) if (evaluation / "results.json").exists() else None
     terms = [key for key in config if key.startswith("reward.terms.")]
-    figures = {"learning-curves": draw.learning_curves(rows)}
+    figures = {"learning-curves": draw.learning_curves(rows), "cost-curves": draw.cost_curves(rows)}
     shown = [metric for metric in _PLOTTED if document and metric in document["settings"]["metrics"]]
     if document:
         for metric in shown:
@@ -99,6 +100,7 @@ def _section(run: Path, plots: Path | None, samples: int, seed: int) -> dict[str
         "environment": _flat(_json(run / "environment.json")),
         "figures": {key: Markup(draw.svg(figure, f"{name}-{key}")) for key, figure in figures.items() if figure},
         "scales": reward_scales(rows),
+        "costs": costs(rows),
         "shown": shown,
         "document": document,
         "tables": _tables(document) if document else [],

@@ -36,6 +36,7 @@ from rlcompress.config.secrets import redact
 from rlcompress.doctor import CHECKOUT, LIBRARY, OPTIONAL, version
 from rlcompress.errors import UserError
 from rlcompress.lines import step_rows
+from rlcompress.meters import HOST, cost_lines
 from rlcompress.publish import latest_stable, remove, write_atomically
 
 State = Literal["created", "running", "finished", "failed"]
@@ -191,7 +192,9 @@ class RunDirectory:
         lines.append(f"step       {last.get('step', 0)} of {self.config.learner.iterations}")
         lines.append(f"checkpoint {latest.path.name if latest.path else 'none'}")
         lines += [f"torn       {name}" for name in latest.skipped]
-        lines += [f"  {key:<32} {value}" for key, value in sorted(last.items()) if key not in ("step", "time")]
+        lines += cost_lines(step_rows(self.metrics))
+        others = [key for key in sorted(last) if key not in ("step", "time") and not key.startswith(HOST)]
+        lines += [f"  {key:<32} {last[key]}" for key in others]
         if self.config.tracking.tensorboard:
             lines.append(f"curves     tensorboard --logdir {self.path / 'tensorboard'}")
         lines.append("dashboard  http://127.0.0.1:8265 while Ray runs with its dashboard")

@@ -17,9 +17,10 @@ from typing import Any, Protocol, Self
 from rlcompress.config.schema import TrackingConfig
 from rlcompress.errors import UserError
 from rlcompress.lines import StepLines, step_rows
+from rlcompress.meters import HOST
 
 # Keys, or beginnings of keys, that tell of processes and clocks: equal runs differ in these alone.
-OF_THE_HOST = ("time", "runners/", "judge/")
+OF_THE_HOST = (*HOST, "time", "runners/", "judge/")
 
 _MEND = "pip install 'rlcompress[tracking]'"
 

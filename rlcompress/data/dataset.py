@@ -35,6 +35,11 @@ def load_split(folder: str | Path, split: str) -> list[Example]:
     return [Example(*row) for row in zip(*columns, strict=True)]
 
 
+def split_tokens(folder: str | Path, split: str) -> list[int]:
+    """Reader tokens of each text of a prepared split, in the order of `load_split`; raises as it does."""
+    return [int(tokens) for tokens in _table(Path(folder), split, ["tokens"])[0]]
+
+
 def trained_hashes(folder: str | Path) -> list[str]:
     """Sorted row hashes of the training split: of its rows, and of the source rows that they were cut from."""
     row_hashes, source_hashes = _table(Path(folder), "train", ["hash", "source_hash"])

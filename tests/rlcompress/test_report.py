@@ -94,6 +94,18 @@ def test_one_page_that_needs_nothing_else(full_run):
     assert path.stat().st_size < 1_000_000
 
 
+def test_throughput_and_memory_come_from_the_metrics_alone(tmp_path):
+    rows = [{"step": i, "speed/samples": 100.0 + i, "time/learn": 0.5, "memory/driver": 1.25} for i in range(1, 4)]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    text = write_report([tmp_path], tmp_path / "plots").read_text(encoding="utf-8")
+    assert "<tr><td>speed/samples</td><td>102</td><td>101.1</td><td>a second</td><td>3</td></tr>" in text
+    assert "<tr><td>memory/driver</td><td>1.25</td><td>1.25</td><td>GB</td><td>3</td></tr>" in text
+    assert Page(text).tags.count("svg") == 1
+    assert (tmp_path / "plots" / f"{tmp_path.name}-cost-curves.png").stat().st_size > 0
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "reward/mean": 0.5}\n', encoding="utf-8")
+    assert "No figures of throughput or memory" in write_report([tmp_path]).read_text(encoding="utf-8")
+
+
 def test_figures_of_one_page_do_not_share_ids(full_run):
     text = write_report([full_run]).read_text(encoding="utf-8")
     owners: dict[str, int] = {}
