@@ -70,13 +70,21 @@ class ReaderConfig(Section):
 
 class EnvConfig(Section):
     name: Literal["TokenMasking"] = "TokenMasking"
-    form: Literal["single"] = "single"
+    form: Literal["single", "progressive"] = Field(
+        "single", description="single decides once; progressive in several passes, each seeing what is left"
+    )
+    passes: int = Field(4, ge=1, le=20, description="steps of a progressive episode, and passes of its policy's service")
     sampler: Literal["exact", "bernoulli"] = Field(
         "exact", description="exact meets the drawn rate; bernoulli decides each unit by itself and so the rate too"
     )
     granularity: Literal["word", "phrase", "sentence"] = "word"
     rates: tuple[Rate, ...] = Field((0.33, 0.5), min_length=1, description="kept fractions drawn in training")
     protect: tuple[str, ...] = Field((), description="regular expressions or names (numbers, urls, code, tags, json)")
+
+    @property
+    def steps(self) -> int:
+        """Steps of an episode, and passes in which a text is compressed."""
+        return self.passes if self.form == "progressive" else 1
 
 
 class GatesConfig(Section):
@@ -195,6 +203,19 @@ class JudgesConfig(Section):
         return self
 
 
+class CotrainConfig(Section):
+    """The reward judge goes on learning at the end of an iteration, on the masks that the policy has just drawn."""
+
+    steps: NonNegative = Field(0, description="updates of the live judge at one barrier; 0 leaves it frozen")
+    every: Positive = Field(1, description="iterations between barriers")
+    batch: int = Field(16, ge=2, description="texts in an update")
+    learning_rate: float = Field(3e-4, gt=0)
+    random_share: float = Field(
+        0.5, ge=0.5, le=1.0, description="least share of random masks in an update: policy and judge make up no code"
+    )
+    timeout: float = Field(300.0, gt=0, description="seconds for the updates of one barrier; asked again once")
+
+
 class PolicyConfig(Section):
     encoder: str = Field("builtin:scorer", description="builtin:scorer, a local folder or a hub id of an encoder")
     prior: Literal["rarity", "none"] = "rarity"
@@ -215,7 +236,7 @@ class WarmStartConfig(Section):
 
 
 class LearnerConfig(Section):
-    algorithm: Literal["grpo", "dr_grpo", "dapo", "rloo", "reinforce"] = "grpo"
+    algorithm: Literal["grpo", "dr_grpo", "dapo", "rloo", "reinforce", "ppo"] = "grpo"
     iterations: Positive = 200
     prompts_per_step: Positive = 16
     samples_per_prompt: Positive = Field(8, description="at least 2 where samples are compared inside their group")
@@ -236,6 +257,12 @@ class LearnerConfig(Section):
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     entropy_coeff: float = Field(0.0, ge=0)
     temperature: ScheduleConfig = ScheduleConfig()
+    gamma: float = Field(1.0, gt=0, le=1, description="ppo: discount; at 1 the return is the reward of the final text")
+    gae_lambda: Fraction = Field(0.95, description="ppo: 1 trusts the sampled return alone, 0 the critic")
+    value_coeff: float = Field(0.5, ge=0, description="ppo: weight of the critic's loss, which moves the critic alone")
+    value_clip: float | None = Field(None, gt=0, description="ppo: how far a value may move in one iteration")
+    minibatch: Positive = Field(64, description="ppo: steps of episodes in one update")
+    target_kl: float | None = Field(0.03, gt=0, description="ppo: KL a decision after which no further epoch is run")
     spread_floor: float = Field(1e-6, ge=0, description="groups whose rewards spread less are dropped")
     refills: NonNegative = Field(2, description="rounds of new prompts to replace dropped groups")
     nan_limit: NonNegative = Field(5, description="skipped non-finite updates before the run fails")
@@ -253,6 +280,8 @@ class LearnerConfig(Section):
             raise ValueError(
                 f"learner.epochs is {self.epochs}, and reinforce may use its samples once: give 1, or grpo"
             )
+        if self.algorithm == "ppo" and self.kl_coeff > 0:
+            raise ValueError("learner.kl_coeff: ppo bounds its steps by learner.target_kl: set kl_coeff to 0")
         return self
 
 
@@ -349,6 +378,7 @@ class RunConfig(Section):
     env: EnvConfig = EnvConfig()
     reward: RewardConfig = RewardConfig()
     judges: JudgesConfig = JudgesConfig()
+    cotrain: CotrainConfig = CotrainConfig()
     policy: PolicyConfig = PolicyConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     learner: LearnerConfig = LearnerConfig()
@@ -370,6 +400,15 @@ class RunConfig(Section):
                 "learner.precision float16 needs CUDA (device auto or cuda, and learner.gpus_per_learner above 0): "
                 "use bfloat16 or float32"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _episodes(self) -> Self:
+        algorithm, form = self.learner.algorithm, self.env.form
+        if algorithm == "ppo" and form != "progressive":
+            raise ValueError(f"learner.algorithm ppo learns from several steps: set env.form to progressive, not {form}")
+        if algorithm != "ppo" and form != "single":
+            raise ValueError(f"learner.algorithm {algorithm} learns from one step: set env.form to single, or use ppo")
         return self
 
     @model_validator(mode="after")

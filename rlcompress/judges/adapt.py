@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlcompress.errors import UserError
 from rlcompress.judges.reconstruction import ReconstructionJudge
@@ -30,12 +31,7 @@ def adapt_judge(
     if not isinstance(judge.model, MaskedReconstructor):
         raise UserError("evaluate.adapt_steps needs a built-in judge: set it to 0 or use builtin:convolution")
     model = copy.deepcopy(judge.model)
-    table = TokenTable.of([_units(request) for request in requests], judge.tokenizer, judge.window)
-    width = max(len(request.kept_N) for request in requests)
-    kept_BN = np.zeros((len(requests), width), np.bool_)
-    for b, request in enumerate(requests):
-        kept_BN[b, : len(request.kept_N)] = request.kept_N
-    kept_BT = torch.from_numpy(kept_BN).gather(1, table.units_BT)
+    table, kept_BT = masked_rows(requests, judge)
     adapt_reconstructor(model, table, kept_BT, steps=steps, batch=batch, seed=seed)
     return ReconstructionJudge(
         model,
@@ -45,6 +41,16 @@ def adapt_judge(
         chunk=judge.chunk,
         device=judge.device,
     )
+
+
+def masked_rows(requests: Sequence[JudgeRequest], judge: ReconstructionJudge) -> tuple[TokenTable, Tensor]:
+    """The texts as the judge's own tokens, cut at its window, and which tokens [B, T] were kept."""
+    table = TokenTable.of([_units(request) for request in requests], judge.tokenizer, judge.window)
+    width = max(len(request.kept_N) for request in requests)
+    kept_BN = np.zeros((len(requests), width), np.bool_)
+    for b, request in enumerate(requests):
+        kept_BN[b, : len(request.kept_N)] = request.kept_N
+    return table, torch.from_numpy(kept_BN).gather(1, table.units_BT)
 
 
 def _units(request: JudgeRequest) -> Units:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -169,15 +168,26 @@ def load_judge(folder: Path, device: torch.device | None = None) -> Reconstructi
     Raises:
         UserError: the folder holds no judge, or a damaged one.
     """
+    config = judge_settings(folder)
+    try:
+        return _judge(config, folder, device)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _damaged(folder, error) from error
+
+
+def judge_settings(folder: Path) -> JudgeConfig:
+    """The settings of the judge in `folder`; raises as `load_judge` does."""
     file = folder / "judge.json"
     if not file.is_file():
         raise UserError(f"no judge in {folder}: train the run first, or name a judge model")
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        config = JudgeConfig.model_validate(record["settings"])
-        return _judge(config, folder, device)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the judge in {folder} is damaged ({str(error).splitlines()[0]}): train it again") from error
+        return JudgeConfig.model_validate(json.loads(file.read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    return UserError(f"the judge in {folder} is damaged ({str(error).splitlines()[0]}): train it again")
 
 
 def judge_from_name(name: str, device: torch.device | None = None) -> ReconstructionJudge:

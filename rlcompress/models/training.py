@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rlcompress.config.schema import JudgeConfig
 from rlcompress.models.descent import Descent
@@ -43,6 +44,22 @@ class TokenTable:
         for b, (ids_T, unit_T) in enumerate(rows):
             ids_BT[b, : len(ids_T)], units_BT[b, : len(ids_T)], valid_BT[b, : len(ids_T)] = ids_T, unit_T, True
         return cls(torch.from_numpy(ids_BT), torch.from_numpy(units_BT), torch.from_numpy(valid_BT))
+
+    def __len__(self) -> int:
+        return len(self.ids_BT)
+
+    def followed_by(self, other: TokenTable) -> TokenTable:
+        """The rows of both tables, these first, padded to the wider of the two."""
+        width = max(self.ids_BT.shape[1], other.ids_BT.shape[1])
+
+        def join(first: Tensor, second: Tensor) -> Tensor:
+            return torch.cat([functional.pad(x, (0, width - x.shape[1])) for x in (first, second)])
+
+        return TokenTable(
+            join(self.ids_BT, other.ids_BT),
+            join(self.units_BT, other.units_BT),
+            join(self.valid_BT, other.valid_BT),
+        )
 
     def rows(self, index_B: Tensor) -> TokenTable:
         width = int(self.valid_BT[index_B].sum(1).max())
