@@ -43,7 +43,7 @@ def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) ->
     gains = {}
     for role, path in cached.items():
         gains[role] = bits_saved(path)
-        if gains[role] < config.judges.gate:
+        if config.judges.gate and gains[role] < config.judges.gate:
             raise UserError(
                 f"judges.{role} saves only {gains[role]:.1%} of the bits by reading the kept text, judges.gate asks "
                 f"for {config.judges.gate:.0%}: train it longer (judges.{role}.steps) or give it more text"

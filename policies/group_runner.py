@@ -14,6 +14,7 @@ from ray.rllib.core import COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_context import EnvContext
 from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils.framework import get_device
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_NO
 from ray.tune.registry import ENV_CREATOR, _global_registry
 
@@ -50,7 +51,8 @@ class GroupRunner(EnvRunner):
         self.prompts: int = config.env_config["prompts_per_call"]
         self.env = make_env(config, self.worker_index or 0)
         self.sampler = SAMPLERS[config.env_config["sampler"]]
-        self.module = config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build()
+        self.device = get_device(config, config.num_gpus_per_env_runner)
+        self.module = config.get_rl_module_spec(spaces=self.get_spaces(), inference_only=True).build().to(self.device)
         self.sequence_number = 0
 
     def assert_healthy(self) -> None:
@@ -92,9 +94,9 @@ class GroupRunner(EnvRunner):
         texts: list[Units] = list(infos["units"][::G])[:wanted]
         questions: list[str | None] = [text or None for text in observed["question"][::G]][:wanted]
         features = featurise(texts, questions, self.module.tokenizer, self.module.window, self.module.layout)
-        tensors = {name: torch.from_numpy(value) for name, value in features.items()}
+        tensors = {name: torch.from_numpy(value).to(self.device) for name, value in features.items()}
         with torch.no_grad():
-            scores_PN: torch.Tensor = self.module.forward_inference(tensors)[SCORES]
+            scores_PN: torch.Tensor = self.module.forward_inference(tensors)[SCORES].cpu()
         scores = [scores_PN[p, : len(units)].double().numpy() for p, units in enumerate(texts)]
         priorities = [
             [

@@ -76,3 +76,37 @@ def test_mistakes(bpe: TextTokenizer, tmp_path: Path, folder: Path) -> None:
         small_scorer(bpe, encoder=str(tmp_path / "missing"))
     with pytest.raises(UserError, match=r"policy\.window \(256\) is more than .* reads \(200\)"):
         small_scorer(bpe, encoder=str(folder), window=256)
+
+
+def test_recomputed_activations_change_no_gradient(bpe: TextTokenizer, folder: Path) -> None:
+    """Each layer runs again in the backward pass, without dropout; served scores and the default run it once."""
+    features = small_scorer(bpe, encoder=str(folder)).features(
+        [Segmenter(bpe)(text) for text in ENGLISH], [None] * len(ENGLISH)
+    )
+    tensors = {k: torch.from_numpy(v) for k, v in features.items()}
+    gradients, forwards = [], []
+    for recompute in (False, True):
+        network = small_scorer(bpe, encoder=str(folder)).network
+        if recompute:
+            network.encoder.recompute_activations()
+        network.train()
+        calls: list[int] = []
+        layers = network.encoder.get_submodule("model.encoder.layer")
+        for layer in layers.children():
+            layer.get_submodule("attention").register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        network(tensors).square().sum().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+        forwards.append(len(calls))
+        network.eval()
+        calls.clear()
+        network(tensors)
+        assert len(calls) == len(layers), "nothing is computed twice where nothing is learned"
+    assert forwards[1] == 2 * forwards[0] > 0
+    assert torch.equal(*gradients)
+
+
+def test_a_model_that_cannot_recompute_is_refused(bpe: TextTokenizer, folder: Path) -> None:
+    encoder = small_scorer(bpe, encoder=str(folder)).network.encoder
+    encoder.model = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match=r"learner\.gradient_checkpointing: Linear cannot recompute.*set it to false"):
+        encoder.recompute_activations()
