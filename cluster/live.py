@@ -37,7 +37,6 @@ class LiveService(JudgeService):
         torch.set_num_threads(threads)
         settings = CotrainConfig.model_validate(cotrain)
         self.judge_model = LiveJudge(Path(frozen), Path(versions), Path(data), settings, seed, choose_device(device))
-        self.calls = 0
 
     def judge_frozen(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
         return self.judge_model.judge_frozen(requests)

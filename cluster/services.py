@@ -28,10 +28,11 @@ class JudgeService:
     Calls are answered one by one and never merged across callers: the same question gets the same bits in any company.
     """
 
+    calls, seconds = 0, 0.0
+
     def __init__(self, folder: str, threads: int, device: str) -> None:
         torch.set_num_threads(threads)
         self.judge_model = load_judge(Path(folder), choose_device(device))
-        self.calls, self.seconds = 0, 0.0
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
         self.calls += 1
