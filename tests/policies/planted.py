@@ -6,6 +6,7 @@ process comes first.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -21,12 +22,14 @@ from safetensors.torch import save_file
 from cluster.assembly import ALGORITHMS
 from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
-from policies.grpo import GRPO
+from policies.row_view import RowView
+from policies.texts import TextTable
 from rlcompress.config.schema import JudgeConfig, LearnerConfig, PolicyConfig, ResourcesConfig, RewardConfig
 from rlcompress.errors import JudgeUnavailable
 from rlcompress.models.reconstructor import MaskedReconstructor
 from rlcompress.models.scorer import TextScorer, build_scorer
 from rlcompress.models.tokenizer import load_tokenizer, train_tokenizer
+from rlcompress.passes import served_priorities
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
 from rlcompress.selection import select
@@ -50,23 +53,33 @@ def examples(count: int, words: int = 24, seed: int = 0) -> list[Example]:
     return [Example(f"{seed}-{n}", text) for n, text in enumerate(texts)]
 
 
-def word_bits(request: JudgeRequest) -> FloatArray:
+def graded_bits(word: str) -> float:
+    """Another rule: each word costs a little more than the one before it, so every kept fraction has a price."""
+    return 1.0 + WORDS.index(word)
+
+
+def word_bits(request: JudgeRequest, rule: Callable[[str], float] = bits_of) -> FloatArray:
     ends = [*request.unit_starts_N[1:].tolist(), len(request.source)]
     words = [request.source[a:b].strip() for a, b in zip(request.unit_starts_N.tolist(), ends, strict=True)]
-    return np.array([bits_of(word) for word in words])
+    return np.array([rule(word) for word in words])
 
 
 class PlantedJudge:
     """D(S) is the sum of the hidden bits of the dropped words."""
 
     version = "planted"
+    rule = staticmethod(bits_of)
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
         return [self.one(request) for request in requests]
 
     def one(self, request: JudgeRequest) -> Judgement:
-        per_unit_N = np.where(request.kept_N, 0.0, word_bits(request))
+        per_unit_N = np.where(request.kept_N, 0.0, word_bits(request, self.rule))
         return Judgement(float(per_unit_N.sum()), version=self.version, per_unit_N=per_unit_N)
+
+
+class GradedJudge(PlantedJudge):
+    rule = staticmethod(graded_bits)
 
 
 class ConstantJudge(PlantedJudge):
@@ -127,6 +140,7 @@ def raise_once() -> None:
 
 JUDGES: dict[str, Callable[[Mapping[str, Any]], Judge]] = {
     "planted": lambda context: PlantedJudge(),
+    "graded": lambda context: GradedJudge(),
     "constant": lambda context: ConstantJudge(),
     "half constant": lambda context: HalfConstantJudge(),
     "failing": lambda context: FailingJudge(),
@@ -138,30 +152,43 @@ JUDGES: dict[str, Callable[[Mapping[str, Any]], Judge]] = {
 }
 
 
+def load_texts(count: int, words: int, tokenizer: str) -> TextTable:
+    return TextTable(examples(count, words), Segmenter(load_tokenizer(tokenizer)))
+
+
 def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
+    table = load_texts(context["texts"], context["words"], context["tokenizer"])
     return TokenMaskingVector(
         context["num_envs"],
-        examples=examples(context["texts"], context["words"]),
-        segmenter=Segmenter(load_tokenizer(context["tokenizer"])),
+        examples=table.examples,
+        segmenter=table.segmenter,
         judge=JUDGES[context["judge"]](context),
         reward=Reward(RewardConfig.model_validate(context["reward"])),
         rates=RATES,
         sampler=context["sampler"],
+        form=context["form"],
+        passes=context["passes"],
     )
 
 
+def make_row_env(context: Mapping[str, Any]) -> RowView:
+    return RowView(make_env(context))
+
+
+FORMS = {"single": make_env, "progressive": make_row_env}
 POLICY = PolicyConfig(prior="none", width=32, layers=1)
-WEIGHTS = "weights.safetensors"
+WEIGHTS, PASSES_WEIGHTS = "weights.safetensors", "passes.safetensors"
 
 
 def write_start(folder: Path, seed: int = 0) -> Path:
     """Where a policy starts: a tokenizer in which every word is one token, and weights that know nothing."""
     tokenizer = train_tokenizer([example.text for example in examples(200)], vocabulary=600)
     tokenizer.save(folder)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network, _, _ = build_scorer(POLICY.model_dump(), tokenizer)
-    save_file(network.state_dict(), folder / WEIGHTS)
+    for name, passes in ((WEIGHTS, 1), (PASSES_WEIGHTS, 2)):  # of several passes, whatever their number
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network, _, _ = build_scorer(POLICY.model_dump(), tokenizer, passes=passes)
+        save_file(network.state_dict(), folder / name)
     return folder
 
 
@@ -177,15 +204,21 @@ def build(
     terms: Mapping[str, float] | None = None,
     sampler: str = "exact",
     reward: Mapping[str, Any] | None = None,
+    passes: int = 3,
     marker: Path | None = None,
     resources: Mapping[str, Any] | None = None,
     **learner: Any,
-) -> GRPO:
-    """The real algorithm on the planted task; `learner` overrides keys of the section of that name."""
-    register_env("planted", make_env)
+) -> Any:
+    """The real algorithm on the planted task; `learner` overrides keys of the section of that name.
+
+    `passes` is for ppo, whose episodes are progressive.
+    """
     priced = RewardConfig.model_validate({"terms": dict(terms or {"distortion": 1.0}), **(reward or {})})
     settings = {"iterations": 10, "prompts_per_step": 8, "samples_per_prompt": 4, "warmup_steps": 0, **learner}
     learner_settings = LearnerConfig.model_validate(settings)
+    form = "progressive" if learner_settings.algorithm == "ppo" else "single"
+    register_env("planted", FORMS[form])
+    steps = passes if form == "progressive" else 1
     config = ALGORITHMS[learner_settings.algorithm]().run(
         learner=learner_settings,
         resources=ResourcesConfig.model_validate(
@@ -203,27 +236,36 @@ def build(
             "judge_name": judge_name,
             "reward": priced.model_dump(),
             "marker": str(marker),
+            "form": form,
+            "passes": passes,
         },
-        module_config={"policy": POLICY.model_dump(), "tokenizer": str(start), "weights": str(start / WEIGHTS)},
+        module_config={
+            "policy": POLICY.model_dump(),
+            "tokenizer": str(start),
+            "weights": str(start / (WEIGHTS if steps == 1 else PASSES_WEIGHTS)),
+            "passes": steps,
+        },
         sampler=sampler,
         reward=priced,
+        texts=functools.partial(load_texts, texts, words, str(start)),
     )
-    built: GRPO = config.build_algo()
-    return built
+    return config.build_algo()
 
 
-def served(algorithm: GRPO, start: Path) -> TextScorer:
+def served(algorithm: Any, start: Path) -> TextScorer:
     """The policy as it is served: deterministic scores from the learner's weights."""
-    network, reader, layout = build_scorer(POLICY.model_dump(), load_tokenizer(str(start)))
-    weights = {k.removeprefix("network."): torch.as_tensor(v) for k, v in algorithm.weights().items()}
+    found = {k: torch.as_tensor(v) for k, v in algorithm.weights().items()}
+    weights = {k.removeprefix("network."): v for k, v in found.items() if k.startswith("network.")}
+    passes = 2 if "dropped" in weights else 1  # of several passes, whatever their number
+    network, reader, layout = build_scorer(POLICY.model_dump(), load_tokenizer(str(start)), passes=passes)
     network.load_state_dict(weights)
     return TextScorer(network, reader, POLICY.window, layout, torch.device("cpu"))
 
 
-def share_of_best(scorer: TextScorer, held_out: Sequence[Example], rate: float = RATES[0]) -> float:
+def share_of_best(scorer: TextScorer, held_out: Sequence[Example], rate: float = RATES[0], passes: int = 1) -> float:
     """Reward of the served policy over the best there is: the costliest words within the budget."""
     units = [Segmenter(scorer.tokenizer)(example.text) for example in held_out]
-    scores = scorer.scores(units, [None] * len(units))
+    scores = served_priorities(scorer, passes, units, [None] * len(units), rate)
     reached = best = 0.0
     for example, unit, score in zip(held_out, units, scores, strict=True):
         assert unit.costs_N.tolist() == [1] * len(unit), "every word is one token, so the costliest words are the best"
