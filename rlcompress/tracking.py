@@ -2,6 +2,7 @@
 
 Metrics are numbers under `group/name` keys. JSON Lines hold every one of them (a non-finite number as null); the CSV
 gets a column for each key, and is rewritten when a new key appears, for some metrics come only with validations.
+Two runs with equal configurations have equal metrics, but for the keys that begin as `OF_THE_HOST` says.
 """
 
 from __future__ import annotations
