@@ -125,7 +125,7 @@ def warm_start(run: RunDirectory, prepared: Prepared) -> list[float]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         settings = {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code}
-        network, tokenizer, layout = build_scorer(settings, prepared.reader)
+        network, tokenizer, layout = build_scorer(settings, prepared.reader, passes=config.env.steps)
     train = prepared.examples("train")
     counts_V = np.zeros(len(network.get_buffer("bits_V")))
     for example in train:
@@ -158,6 +158,9 @@ def export(
         granularity=config.env.granularity,
         protect=config.env.protect,
         rates=config.env.rates,
+        sampler=config.env.sampler if stage == "rl" else "exact",
+        passes=config.env.steps,
+        nested=config.env.steps == 1,
         seed=config.seed,
         iteration=iteration,
         stage=stage,

@@ -6,13 +6,21 @@ import numpy as np
 
 from cluster.services import RemoteJudge
 from cluster.stages import Prepared
+from rlcompress.config.schema import RunConfig
 from rlcompress.errors import JudgeUnavailable
 from rlcompress.metrics import distortion_bits
 from rlcompress.models.scorer import TextScorer
-from rlcompress.resuming import VALIDATION, best_first, validations
+from rlcompress.passes import served_priorities
+from rlcompress.resuming import COST, VALIDATION, best_first, deciding, validations
+from rlcompress.rewards.importance import count_words
+from rlcompress.rewards.reward import Reward
+from rlcompress.rewards.terms import RewardInput
 from rlcompress.runs import RunDirectory
-from rlcompress.selection import select
-from rlcompress.words import JudgeRequest, Status
+from rlcompress.schedules import scheduled
+from rlcompress.selection import select, threshold
+from rlcompress.words import Example, FloatArray, JudgeRequest, Status, Units
+
+_TOLERANCE = 0.01  # of a kept fraction around its target
 
 
 class Validation:
@@ -36,22 +44,30 @@ class Validation:
         self.judge, self.live = judge, live
         examples = prepared.examples("validation")[: self.config.checkpoint.validation_texts]
         self.examples, self.units = examples, prepared.units(examples)
-        self.measured = {} if until is None else validations(run.metrics, until)
+        self.decides = deciding(run.config)
+        self.measured = {} if until is None else validations(run.metrics, until, self.decides)
+        self.free_length = None
+        if self.config.env.sampler == "bernoulli":
+            self.free_length = FreeLength(self.config, prepared, self.examples, self.units, judge)
 
     def measure(self, step: int, scorer: TextScorer) -> dict[str, float]:
         """Metrics of the policy after `step`."""
-        scores = scorer.scores(self.units, [example.question for example in self.examples])
+        questions = [example.question for example in self.examples]
         metrics, beside = {}, {}
         for rate in self.config.env.rates:
+            priorities = served_priorities(scorer, self.config.env.steps, self.units, questions, rate)
             requests = [
-                JudgeRequest.of(select(u, s, rate), e)
-                for u, s, e in zip(self.units, scores, self.examples, strict=True)
+                JudgeRequest.of(select(u, p, rate), e)
+                for u, p, e in zip(self.units, priorities, self.examples, strict=True)
             ]
             metrics[f"{VALIDATION}@{rate:g}"] = _mean_bits(self.judge, requests)
             if self.live is not None:
                 beside[f"cotrain/validation_bits@{rate:g}"] = _mean_bits(self.live, requests)
-        self.measured[step] = float(np.mean(list(metrics.values())))
-        return {**metrics, VALIDATION: self.measured[step], **beside}
+        metrics[VALIDATION] = float(np.mean(list(metrics.values())))
+        if self.free_length is not None:
+            metrics.update(self.free_length.measure(scorer.scores(self.units, questions)))
+        self.measured[step] = metrics[self.decides]
+        return {**metrics, **beside}
 
     @property
     def best(self) -> int | None:
@@ -61,6 +77,45 @@ class Validation:
     def patience_is_over(self) -> bool:
         patience, best = self.config.checkpoint.patience, self.best
         return patience is not None and best is not None and sum(step > best for step in self.measured) >= patience
+
+
+class FreeLength:
+    """A policy that chooses its own length, as it is served without a rate: p >= 1/2 stays.
+
+    What makes its checkpoint the best is the least cost. Without a target that is minus the mean reward, at the price
+    where the schedule ends. With one it is minus what is kept of the information (the reward at price 0), plus 1 for
+    each `_TOLERANCE` of kept fraction by which the target is missed by more than that: first the length, then the rest.
+    """
+
+    def __init__(
+        self, config: RunConfig, prepared: Prepared, examples: list[Example], units: list[Units], judge: RemoteJudge
+    ) -> None:
+        self.target, self.examples, self.units, self.judge = config.reward.target_rate, examples, units, judge
+        rare = config.reward.importance == "rarity"
+        self.reward = Reward(config.reward, count_words(e.text for e in prepared.examples("train")) if rare else None)
+        self.price = scheduled(config.reward.beta, 1.0) if self.target is None else 0.0
+
+    def measure(self, scores: list[FloatArray]) -> dict[str, float]:
+        kept = [threshold(u, s) for u, s in zip(self.units, scores, strict=True)]
+        requests = [JudgeRequest.of(c, e) for c, e in zip(kept, self.examples, strict=True)]
+        verdicts = self.judge.judge([*requests, *(request.emptied() for request in requests)])
+        items = [
+            RewardInput(e, c, verdict, empty, self.reward.importance(c.units), price=self.price)
+            for e, c, verdict, empty in zip(
+                self.examples, kept, verdicts[: len(kept)], verdicts[len(kept) :], strict=True
+            )
+        ]
+        paid = [found.total for found in map(self.reward.score, items) if found.status is Status.OK]
+        if not paid:
+            raise JudgeUnavailable(f"judge {self.judge.name!r} gave no verdict on the validation texts")
+        rate = sum(c.kept_tokens for c in kept) / max(1, sum(u.total_cost for u in self.units))
+        missed = 0.0 if self.target is None else max(0.0, abs(rate - self.target) - _TOLERANCE) / _TOLERANCE
+        bits = [distortion_bits(v) for v in verdicts[: len(kept)] if v.status is Status.OK]
+        return {
+            COST: missed - float(np.mean(paid)),
+            "validation/rate_served": rate,
+            "validation/distortion_bits_served": float(np.mean(bits)),
+        }
 
 
 def _mean_bits(judge: RemoteJudge, requests: list[JudgeRequest]) -> float:

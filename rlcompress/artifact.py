@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -33,13 +33,20 @@ class Manifest(BaseModel):
     granularity: str
     protect: tuple[str, ...] = ()
     rates: tuple[float, ...]  # trained at; any rate may be asked
-    passes: int = 1
-    nested: bool = True
+    sampler: Literal["exact", "bernoulli"] = "exact"  # bernoulli: a text may also be compressed without a rate
+    passes: int = Field(1, ge=1)  # in which a text is compressed
+    nested: bool = True  # a higher rate keeps all that a lower one keeps: promised for one pass alone
     seed: int
     iteration: int
     stage: str  # prior, warm_start or rl
     data: dict[str, Any]
     trained_rows: tuple[str, ...] = ()  # hashes, so that an evaluation can refuse them
+
+    @model_validator(mode="after")
+    def _promises(self) -> Self:
+        if self.nested and self.passes > 1:
+            raise ValueError("keep-sets of several passes are not nested")
+        return self
 
 
 def save_artifact(folder: Path, manifest: Manifest, network: UnitScorer, reader: TextTokenizer) -> None:
@@ -86,7 +93,7 @@ def load_scorer(folder: Path, device: torch.device) -> tuple[Manifest, TextScore
     settings = manifest.policy.model_dump()
     if manifest.policy.encoder != "builtin:scorer":
         settings["encoder"] = str(folder / "encoder")
-    network, tokenizer, layout = build_scorer(settings, reader, pretrained=False)
+    network, tokenizer, layout = build_scorer(settings, reader, pretrained=False, passes=manifest.passes)
     try:
         network.load_state_dict(load_file(str(folder / WEIGHTS)))
     except (RuntimeError, SafetensorError) as error:

@@ -13,7 +13,8 @@ from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.models.scorer import TextScorer
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.selection import select
+from rlcompress.passes import served_priorities
+from rlcompress.selection import select, threshold
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Compression, Example, FloatArray, Units
 
@@ -95,6 +96,9 @@ class Compressor:
     ) -> Compressed | list[Compressed]:
         """Keep `rate` of the reader's tokens (default 0.5), or at most `target_tokens` a text.
 
+        Given neither, a policy that was trained to choose its length (`chooses_length`) keeps what it would rather keep
+        than drop: each unit with p >= 1/2, and what is protected.
+
         `protect` adds patterns (regular expressions, or numbers, urls, code, tags, json) whose matches always stay.
 
         Raises:
@@ -102,26 +106,39 @@ class Compressor:
         """
         if rate is not None and target_tokens is not None:
             raise UserError("give rate or target_tokens, not both")
-        if target_tokens is None:
+        chooses = self.chooses_length and rate is None and target_tokens is None
+        if target_tokens is None and not chooses:
             rate = 0.5 if rate is None else rate
             if not 0.0 < rate <= 1.0:
                 raise UserError(f"rate must be above 0 and at most 1, got {rate:g}")
-        elif target_tokens < 1:
+        elif target_tokens is not None and target_tokens < 1:
             raise UserError(f"target_tokens must be at least 1, got {target_tokens}")
         texts = [text] if isinstance(text, str) else list(text)
         with self._lock:
             units = [self._segmenter(one, protect) for one in texts]
-            scores = self._scorer.scores(units, [question] * len(units))
+            scores = served_priorities(
+                self._scorer, self.manifest.passes, units, [question] * len(units), rate, target_tokens=target_tokens
+            )
         results = [
-            self._account(select(u, s, rate, target_tokens=target_tokens), s)
+            self._account(threshold(u, s) if chooses else select(u, s, rate, target_tokens=target_tokens), s)
             for u, s in zip(units, scores, strict=True)
         ]
         return results[0] if isinstance(text, str) else results
 
-    def scores(self, texts: Sequence[Units], questions: Sequence[str | None]) -> list[FloatArray]:
-        """One score a unit, for texts that are already cut into units."""
+    def priorities(
+        self, texts: Sequence[Units], questions: Sequence[str | None], rate: float | None = None
+    ) -> list[FloatArray]:
+        """One priority a unit, for texts that are already cut into units.
+
+        With one pass they are the policy's scores and hold at any rate; with more, for `select` at this `rate` alone.
+        """
         with self._lock:
-            return self._scorer.scores(texts, questions)
+            return served_priorities(self._scorer, self.manifest.passes, texts, questions, rate)
+
+    @property
+    def chooses_length(self) -> bool:
+        """Whether the policy learned how much to drop, so that a text can be compressed without a rate."""
+        return self.manifest.sampler == "bernoulli"
 
     @property
     def segmenter(self) -> Segmenter:
@@ -161,4 +178,4 @@ class CompressorMethod:
     def priorities(
         self, units: Sequence[Units], examples: Sequence[Example], rate: float, seed: int
     ) -> list[FloatArray]:
-        return self.compressor.scores(units, [example.question for example in examples])
+        return self.compressor.priorities(units, [example.question for example in examples], rate)

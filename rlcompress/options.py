@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     compress = command("compress", "compress the text on standard input")
     compress.add_argument("target", metavar="RUN_OR_ARTIFACT")
     budget = compress.add_mutually_exclusive_group()
-    budget.add_argument("--rate", type=float, default=0.5, help="kept fraction of reader tokens (default: 0.5)")
+    budget.add_argument("--rate", type=float, help="kept fraction (default: 0.5, or the policy's own choice)")
     budget.add_argument("--target-tokens", type=int, metavar="N", help="kept reader tokens")
     compress.add_argument("--question", metavar="TEXT", help="what the reader will be asked")
     compress.add_argument("--protect", nargs="+", default=[], metavar="PATTERN", help="names or regular expressions")

@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlcompress.config.schema import RunConfig
 from rlcompress.lines import step_rows
 from rlcompress.publish import (
     POINTERS,
@@ -29,7 +30,8 @@ from rlcompress.runs import RunDirectory
 
 log = logging.getLogger(__name__)
 
-VALIDATION = "validation/distortion_bits"  # the metric whose least value makes a checkpoint the best
+VALIDATION = "validation/distortion_bits"  # of the policy at the configured rates
+COST = "validation/cost"  # of a policy that chooses its own length, as it is served without a rate
 FROM_THE_START = -1  # the step after which everything is done again
 
 
@@ -80,7 +82,7 @@ def rewind(run: RunDirectory, name: str = "latest") -> Rewound:
 def _point_to_best(run: RunDirectory, step: int) -> list[str]:
     """Point `best` to the best validated checkpoint up to `step` that is whole; says so when a better one is not."""
     lost: list[str] = []
-    for better in [*best_first(validations(run.metrics, step)), step]:
+    for better in [*best_first(validations(run.metrics, step, deciding(run.config))), step]:
         path = run.checkpoints / checkpoint_name(better)
         why = why_torn(path) if path.is_dir() else "it is no longer there"
         if why is None:
@@ -91,12 +93,17 @@ def _point_to_best(run: RunDirectory, step: int) -> list[str]:
     return lost
 
 
-def validations(metrics: Path, until: int) -> dict[int, float]:
-    """Step -> validated distortion, of the logged steps up to `until`."""
+def deciding(config: RunConfig) -> str:
+    """The metric whose least value makes a checkpoint the best."""
+    return COST if config.env.sampler == "bernoulli" else VALIDATION
+
+
+def validations(metrics: Path, until: int, name: str = VALIDATION) -> dict[int, float]:
+    """Step -> what was validated under this name, of the logged steps up to `until`."""
     rows = step_rows(metrics, until)
-    return {row["step"]: row[VALIDATION] for row in rows if row.get(VALIDATION) is not None}
+    return {row["step"]: row[name] for row in rows if row.get(name) is not None}
 
 
-def best_first(distortion: dict[int, float]) -> list[int]:
-    """Steps by distortion; of equal ones the earliest is the best."""
-    return sorted(distortion, key=lambda step: (distortion[step], step))
+def best_first(measured: dict[int, float]) -> list[int]:
+    """Steps by what was validated; of equal ones the earliest is the best."""
+    return sorted(measured, key=lambda step: (measured[step], step))

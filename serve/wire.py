@@ -12,7 +12,10 @@ from rlcompress.compressor import Compressed
 
 
 class CompressRequest(BaseModel):
-    """One text or several, with one budget for each of them: `rate` (default 0.5) or `target_tokens`."""
+    """One text or several, with one budget for each of them: `rate` or `target_tokens`.
+
+    Given neither, a policy that learned to choose its length does so; any other keeps half of the tokens.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
