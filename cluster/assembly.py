@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from ray.tune.registry import register_env
 
 from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
-from policies.grpo import GRPO, GRPOConfig
+from policies.algorithm import CompressorAlgorithm
+from policies.grpo import GRPOConfig
+from policies.ppo import PPOConfig
 from policies.reinforce import ReinforceConfig
+from policies.row_view import RowView
+from policies.texts import TextTable
 from rlcompress.config.schema import GROUPED, RewardConfig, RunConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.models.tokenizer import load_tokenizer
@@ -24,27 +29,43 @@ ENV = "rlcompress/TokenMasking-v0"
 
 def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
     """The environment of one runner, built where it runs from paths and names only."""
-    data = Path(context["data"])
-    examples = load_split(data, "train")
-    segmenter = Segmenter(load_tokenizer(str(data / "tokenizer")), context["granularity"], context["protect"])
+    table = load_texts(context["data"], context["granularity"], context["protect"])
+    examples = table.examples
     reward = RewardConfig.model_validate(context["reward"])
     counts = count_words(example.text for example in examples) if reward.importance == "rarity" else None
     return TokenMaskingVector(
         context["num_envs"],
         examples=examples,
-        segmenter=segmenter,
+        segmenter=table.segmenter,
         judge=RemoteJudge(context["judge"], context["judge_timeout"]),
         reward=Reward(reward, counts),
         rates=context["rates"],
         sampler=context["sampler"],
+        form=context["form"],
+        passes=context["passes"],
     )
 
 
-FORMS = {"single": make_env}  # how many steps an episode has
-ALGORITHMS = {**dict.fromkeys(GROUPED, GRPOConfig), "reinforce": ReinforceConfig}
+def make_row_env(context: Mapping[str, Any]) -> RowView:
+    """The same for RLlib's own runner, which sees rows instead of texts."""
+    return RowView(make_env(context))
 
 
-def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJudge, weights: Path) -> GRPO:
+@functools.cache
+def load_texts(data: str, granularity: str, protect: tuple[str, ...]) -> TextTable:
+    """The training texts of prepared data; one table a process."""
+    folder = Path(data)
+    segmenter = Segmenter(load_tokenizer(str(folder / "tokenizer")), granularity, protect)
+    return TextTable(load_split(folder, "train"), segmenter)
+
+
+FORMS = {"single": make_env, "progressive": make_row_env}  # how many steps an episode has
+ALGORITHMS = {**dict.fromkeys(GROUPED, GRPOConfig), "reinforce": ReinforceConfig, "ppo": PPOConfig}
+
+
+def build_algorithm(
+    config: RunConfig, data: Path, prompts: int, judge: RemoteJudge, weights: Path
+) -> CompressorAlgorithm[Any]:
     """The learner, its runners and their environments; `weights` are where the policy starts."""
     register_env(ENV, FORMS[config.env.form])
     env_config = {
@@ -55,11 +76,14 @@ def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJu
         "reward": config.reward.model_dump(),
         "judge": judge.name,
         "judge_timeout": judge.timeout,
+        "form": config.env.form,
+        "passes": config.env.passes,
     }
     module_config = {
         "policy": {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code},
         "tokenizer": str((data / "tokenizer").resolve()),
         "weights": str(weights.resolve()),
+        "passes": config.env.steps,
     }
     algorithm = ALGORITHMS[config.learner.algorithm]().run(
         learner=config.learner,
@@ -72,6 +96,7 @@ def build_algorithm(config: RunConfig, data: Path, prompts: int, judge: RemoteJu
         module_config=module_config,
         sampler=config.env.sampler,
         reward=config.reward,
+        texts=functools.partial(load_texts, env_config["data"], config.env.granularity, config.env.protect),
     )
-    built: GRPO = algorithm.build_algo()
+    built: CompressorAlgorithm[Any] = algorithm.build_algo()
     return built

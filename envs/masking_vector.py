@@ -21,11 +21,12 @@ Step = tuple[BatchedObservation, FloatArray, BoolArray, BoolArray, Infos]
 
 
 class TokenMaskingVector(VectorEnv[BatchedObservation, Any, FloatArray]):
-    """`num_envs` times `TokenMasking`, with the keyword arguments of `MaskingWorld`.
+    """`num_envs` times `TokenMasking`, one step or `passes` steps long, with the keyword arguments of `MaskingWorld`.
 
     Every episode has the same length, so all end together; the step after that resets all of them, ignores its actions
     and pays 0 (NEXT_STEP autoreset, as RLlib expects). `reset(options={"indices": [...], "rates": [...]})` picks one
-    example and rate for each environment; what is not picked is drawn, each example once before any twice.
+    example and rate for each environment, and `prices` of their tokens where the reward asks for one; what is not
+    picked is drawn, each example once before any twice.
 
     Infos hold arrays of length num_envs, or dictionaries of them, as Gymnasium's `DictInfoToList` wants. After a
     reset: `index`, `id`, `rate`, `units`. After a step: `status`, `reward_terms`, `reward_gates`, `rate`,
@@ -55,11 +56,8 @@ class TokenMaskingVector(VectorEnv[BatchedObservation, Any, FloatArray]):
         if seed is not None:
             self._passage.restart()
         picked = options or {}
-        indices, rates = self._column(picked, "indices"), self._column(picked, "rates")
-        self._states = [
-            self.world.initial(self.np_random, self._passage, index, rate)
-            for index, rate in zip(indices, rates, strict=True)
-        ]
+        columns = [self._column(picked, name) for name in ("indices", "rates", "prices")]
+        self._states = [self.world.initial(self.np_random, self._passage, *row) for row in zip(*columns, strict=True)]
         self._over = False
         return self._observations(), self._reset_infos()
 
@@ -69,9 +67,10 @@ class TokenMaskingVector(VectorEnv[BatchedObservation, Any, FloatArray]):
             return observations, np.zeros(self.num_envs), self._all(False), self._all(False), infos
         outcomes = self.world.outcomes(self._states, list(actions))
         self.judge_calls += 1
-        self._over = True
-        rewards_B = np.asarray([outcome.breakdown.total for outcome in outcomes], np.float64)
-        return self._observations(), rewards_B, self._all(True), self._all(False), self._step_infos(outcomes)
+        self._states = [outcome.state for outcome in outcomes]
+        self._over = self.world.over(self._states[0])
+        rewards_B = np.asarray([outcome.reward for outcome in outcomes], np.float64)
+        return self._observations(), rewards_B, self._all(self._over), self._all(False), self._step_infos(outcomes)
 
     def _column(self, options: dict[str, Any], name: str) -> Sequence[Any]:
         values: Sequence[Any] = options.get(name, [None] * self.num_envs)
@@ -84,11 +83,9 @@ class TokenMaskingVector(VectorEnv[BatchedObservation, Any, FloatArray]):
 
     def _observations(self) -> BatchedObservation:
         rows = [self.world.observation(state) for state in self._states]
-        return {
-            "text": tuple(row["text"] for row in rows),
-            "question": tuple(row["question"] for row in rows),
-            "rate": np.stack([row["rate"] for row in rows]),
-        }
+        texts = {name: tuple(row[name] for row in rows) for name in ("text", "question")}
+        numbers = {name: np.stack([row[name] for row in rows]) for name in rows[0] if name not in texts}
+        return {**texts, **numbers}
 
     def _reset_infos(self) -> Infos:
         return {
@@ -102,7 +99,7 @@ class TokenMaskingVector(VectorEnv[BatchedObservation, Any, FloatArray]):
         breakdowns = [outcome.breakdown for outcome in outcomes]
         compressions = [outcome.compression for outcome in outcomes]
         return {
-            "status": _objects(breakdown.status for breakdown in breakdowns),
+            "status": _objects(outcome.status for outcome in outcomes),
             "reward_terms": {
                 name: np.asarray([breakdown.terms.get(name, math.nan) for breakdown in breakdowns], np.float64)
                 for name in self.world.reward.terms

@@ -22,6 +22,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from policies.module import MaskingModule
 from policies.rollouts import Rolled, Rollouts, SampleReport, SamplingFailed, Task
+from policies.texts import Texts
 from rlcompress.config.schema import LearnerConfig, ResourcesConfig, RewardConfig
 from rlcompress.data.dataset import PromptOrder
 from rlcompress.lagrangian import Multiplier, updated
@@ -60,10 +61,12 @@ class CompressorConfig(AlgorithmConfig):
         module_config: dict[str, Any],
         sampler: str = "exact",
         reward: RewardConfig | None = None,
+        texts: Texts | None = None,
     ) -> Self:
         """A whole run: `prompts` is the number of training examples, `env` a name in RLlib's registry.
 
-        `reward` says how the price of the tokens moves; the rewards themselves come from the environment.
+        `reward` says how the price of the tokens moves; the rewards themselves come from the environment. `texts` makes
+        the table of the training texts for algorithms whose samples name rows instead.
         """
         self.learner_settings, self.resource_settings = learner, resources
         self.rates, self.prompt_count, self.run_seed = tuple(rates), prompts, seed
@@ -211,12 +214,17 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         found: dict[str, Any] = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
         return found
 
+    def weights_for_runners(self) -> dict[str, Any]:
+        """The state that a runner's `set_state` takes."""
+        state: dict[str, Any] = self.learner_group.get_state(components=_MODULE, inference_only=True)[COMPONENT_LEARNER]
+        return state
+
     def push_weights(self) -> None:
         """Give every runner the learner's weights and wait.
 
         RLlib's own `sync_weights` drops them silently while an earlier call is still under way.
         """
-        state = ray.put(self.learner_group.get_state(components=_MODULE, inference_only=True)[COMPONENT_LEARNER])
+        state = ray.put(self.weights_for_runners())
         self.env_runner_group.foreach_env_runner(
             functools.partial(_take_weights, state=state), timeout_seconds=self.config.resource_settings.sample_timeout
         )

@@ -22,8 +22,8 @@ class MaskingModule(TorchRLModule):
     """Scores the units of P texts.
 
     `model_config` holds small values only, so that an actor restarts from them: `policy` (fields of `PolicyConfig`),
-    `tokenizer` (folder of the reader's tokenizer) and optionally `weights` (safetensors to start from), `precision`
-    and `gradient_checkpointing` (as in `LearnerConfig`).
+    `tokenizer` (folder of the reader's tokenizer) and optionally `weights` (safetensors to start from), `passes`
+    (1), `precision` and `gradient_checkpointing` (as in `LearnerConfig`).
 
     Parameters are float32 in every precision. Sampling and learning run the encoder in the same one, so the ratio of
     their probabilities stays near 1; scores come back as float32.
@@ -31,7 +31,8 @@ class MaskingModule(TorchRLModule):
 
     def setup(self) -> None:
         reader = load_tokenizer(self.model_config["tokenizer"])
-        self.network, self.tokenizer, self.layout = build_scorer(self.model_config["policy"], reader)
+        passes = self.model_config.get("passes", 1)
+        self.network, self.tokenizer, self.layout = build_scorer(self.model_config["policy"], reader, passes=passes)
         self.window = int(self.model_config["policy"]["window"])
         if self.model_config.get("weights"):
             self.network.load_state_dict(load_file(self.model_config["weights"]))

@@ -60,3 +60,26 @@ ADVANTAGES: dict[str, AdvantageFn] = {
     "rloo": leave_one_out,
     "reinforce": batch_centred,
 }
+
+
+def generalised(reward_BT: Tensor, value_BT: Tensor, *, gamma: float, lam: float) -> Tensor:
+    """Generalised advantage estimates [B, T] (Schulman et al. 2016) of whole episodes that end by themselves.
+
+    A_t = Σ_k (γλ)^k δ_{t+k} with δ_t = r_t + γ V(s_{t+1}) − V(s_t), and V = 0 after the last step. The value targets
+    are A + V.
+    """
+    following = torch.nn.functional.pad(value_BT[:, 1:], (0, 1))
+    delta_BT = reward_BT + gamma * following - value_BT
+    advantage_BT = torch.zeros_like(delta_BT)
+    running = torch.zeros_like(delta_BT[:, 0])
+    for t in reversed(range(delta_BT.shape[1])):
+        running = delta_BT[:, t] + gamma * lam * running
+        advantage_BT[:, t] = running
+    return advantage_BT
+
+
+def normalised(advantage: Tensor, mask: Tensor) -> Tensor:
+    """(A − mean) / (std + 1e-8) over the places of `mask`, std with divisor n; 0 elsewhere."""
+    count = mask.sum().clamp(min=1)
+    centred = torch.where(mask, advantage - torch.where(mask, advantage, 0.0).sum() / count, 0.0)
+    return centred / ((centred.square().sum() / count).sqrt() + 1e-8)

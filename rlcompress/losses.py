@@ -70,3 +70,17 @@ def clip_fraction(logp: Tensor, logp_old: Tensor, mask: Tensor, *, low: float, h
     ratio = torch.where(mask, logp - logp_old, 0.0).exp()
     outside = (ratio < 1.0 - low) | (ratio > 1.0 + high)
     return (outside & mask).sum() / count
+
+
+def value_loss(
+    value: Tensor, value_old: Tensor, target: Tensor, *, clip: float | None, count: Tensor | float
+) -> Tensor:
+    """Σ ½ (V − target)² / count; with `clip`, V may move at most so far from the sampled value before it stops to gain.
+
+    The clipped form takes the larger of both errors (Schulman et al. 2017, as in their published code).
+    """
+    error = (value - target).square()
+    if clip is not None:
+        near = value_old + (value - value_old).clamp(-clip, clip)
+        error = torch.maximum(error, (near - target).square())
+    return 0.5 * error.sum() / count

@@ -73,7 +73,7 @@ class EnvConfig(Section):
     form: Literal["single", "progressive"] = Field(
         "single", description="single decides once; progressive in several passes, each seeing what is left"
     )
-    passes: int = Field(4, ge=1, le=20, description="steps of a progressive episode, and passes of its policy's service")
+    passes: int = Field(4, ge=1, le=20, description="steps of a progressive episode, and passes when it is served")
     sampler: Literal["exact", "bernoulli"] = Field(
         "exact", description="exact meets the drawn rate; bernoulli decides each unit by itself and so the rate too"
     )
@@ -193,7 +193,7 @@ class JudgesConfig(Section):
     reward: JudgeConfig = JudgeConfig()
     heldout: JudgeConfig = JudgeConfig(model="builtin:convolution", seed=1)
     gate: Fraction = Field(
-        0.10, description="least share of bits that the right kept text must save against another document's"
+        0.10, description="least share of bits that the right kept text saves against another document's; 0: no gate"
     )
 
     @model_validator(mode="after")
@@ -406,9 +406,9 @@ class RunConfig(Section):
     def _episodes(self) -> Self:
         algorithm, form = self.learner.algorithm, self.env.form
         if algorithm == "ppo" and form != "progressive":
-            raise ValueError(f"learner.algorithm ppo learns from several steps: set env.form to progressive, not {form}")
+            raise ValueError(f"learner.algorithm ppo learns from several steps: set env.form progressive, not {form}")
         if algorithm != "ppo" and form != "single":
-            raise ValueError(f"learner.algorithm {algorithm} learns from one step: set env.form to single, or use ppo")
+            raise ValueError(f"learner.algorithm {algorithm} learns from one step: set env.form single, or use ppo")
         return self
 
     @model_validator(mode="after")

@@ -2,6 +2,9 @@
 
 A score is a prior plus a learned residual that starts at zero, so an untrained policy *is* its prior:
 `score_u = scale * prior_u + residual_u`.
+
+A policy that compresses in several passes also sees what the passes before have dropped, as a learned embedding on the
+tokens of those units. It starts at zero and touches nothing while all units are left: a first pass is as `single`.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from rlcompress.errors import UserError
 from rlcompress.models.features import Features, RowLayout, featurise
 from rlcompress.models.layers import AttentionBlock, MaskedConvolution
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
-from rlcompress.words import FloatArray, Units
+from rlcompress.words import BoolArray, FloatArray, Units
 
 _PRIOR_CENTRE, _PRIOR_SLOPE = 9.0, 0.25  # bits of a middling token; brings rarity to the scale of Gumbel noise
 _EMBEDDINGS = 8192  # rows of the table: tokens of a larger vocabulary share them, so that the policy stays small
@@ -31,7 +34,7 @@ class TokenEncoder(nn.Module):
 
     def __init__(self, vocabulary: int, width: int, layers: int) -> None:
         super().__init__()
-        self.width = width
+        self.width = self.input_width = width
         self.recompute = False
         self.embed = nn.Embedding(min(vocabulary, _EMBEDDINGS), width)
         self.segment = nn.Embedding(2, width)
@@ -41,8 +44,11 @@ class TokenEncoder(nn.Module):
         nn.init.normal_(self.embed.weight, std=0.5)
         nn.init.zeros_(self.segment.weight)
 
-    def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
+    def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor, more_RTD: Tensor | None = None) -> Tensor:
+        """Hidden states [R, T, D]; `more_RTD` is added to the embeddings."""
         hidden_RTD = self.embed(ids_RT % self.embed.num_embeddings) + self.segment(segment_RT)
+        if more_RTD is not None:
+            hidden_RTD = hidden_RTD + more_RTD
         hidden_RTD = hidden_RTD + self.local(hidden_RTD, valid_RT)
         recompute = self.recompute and torch.is_grad_enabled()
         for block in self.blocks:
@@ -64,6 +70,7 @@ class HubEncoder(nn.Module):
         self.model = model.float()
         self.tokenizer = tokenizer  # goes into the artifact
         self.width = int(model.config.hidden_size)
+        self.input_width = int(model.get_input_embeddings().weight.shape[1])
         self.recomputing: list[nn.Module] = []
 
     def train(self, mode: bool = True) -> Self:
@@ -89,8 +96,12 @@ class HubEncoder(nn.Module):
         (enable or self.model.gradient_checkpointing_enable)({"use_reentrant": False})  # the older of its names
         self.train(self.training)
 
-    def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor) -> Tensor:
-        result: Tensor = self.model(input_ids=ids_RT, attention_mask=valid_RT.long()).last_hidden_state
+    def forward(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor, more_RTD: Tensor | None = None) -> Tensor:
+        """Hidden states [R, T, D]; `more_RTD` is added to the embeddings of the tokens."""
+        inputs = {"input_ids": ids_RT}
+        if more_RTD is not None:
+            inputs = {"inputs_embeds": self.model.get_input_embeddings()(ids_RT) + more_RTD}
+        result: Tensor = self.model(**inputs, attention_mask=valid_RT.long()).last_hidden_state
         return result
 
 
@@ -98,7 +109,13 @@ class UnitScorer(nn.Module):
     """Encoder, pooling over the tokens of a unit, zero-initialised head, prior."""
 
     def __init__(
-        self, encoder: TokenEncoder | HubEncoder, width: int, vocabulary: int, prior: str, prior_scale: float
+        self,
+        encoder: TokenEncoder | HubEncoder,
+        width: int,
+        vocabulary: int,
+        prior: str,
+        prior_scale: float,
+        passes: int = 1,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -108,6 +125,7 @@ class UnitScorer(nn.Module):
         self.scale = nn.Parameter(torch.tensor(float(prior_scale)))
         self.register_buffer("bits_V", torch.full((vocabulary,), _PRIOR_CENTRE))
         nn.init.zeros_(self.head.weight)
+        self.dropped = nn.Parameter(torch.zeros(encoder.input_width)) if passes > 1 else None
 
     def fit_prior(self, counts_V: Tensor) -> None:
         """Set the rarity prior from token counts of the training text: -log2 of the add-half frequency."""
@@ -115,20 +133,44 @@ class UnitScorer(nn.Module):
         self.get_buffer("bits_V").copy_(-(smoothed / smoothed.sum()).log2())
 
     def forward(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Scores [P, N]; places without a unit are 0."""
-        ids, own, unit = features["ids_PWT"], features["own_PWT"], features["unit_PWT"]
-        exists_PN = features["exists_PN"]
+        """Scores [P, N]; places without a unit are 0. `alive_PN` among the features tells what is left of the text."""
+        return self.scores(self.pooled(features), features["exists_PN"])
+
+    def pooled(self, features: Mapping[str, Tensor]) -> Tensor:
+        """What is known of each unit [P, N, D + 2]: its mean hidden state, its rarity, the logarithm of its tokens."""
+        ids = features["ids_PWT"]
         P, W, T = ids.shape
-        inputs = (features[name].reshape(P * W, T) for name in ("ids_PWT", "valid_PWT", "segment_PWT"))
+        inputs = [features[name].reshape(P * W, T) for name in ("ids_PWT", "valid_PWT", "segment_PWT")]
+        if self.dropped is not None and "alive_PN" in features:
+            inputs.append(self._gone(features).reshape(P * W, T))
         parts = zip(*(torch.split(rows, _ROWS) for rows in inputs), strict=True)
         # the encoder may run in half precision; sums, prior and head stay in that of the parameters
-        encoded = [self.encoder(*part).to(self.scale.dtype) for part in parts]
+        encoded = [self._encode(*part).to(self.scale.dtype) for part in parts]
         with torch.autocast(ids.device.type, enabled=False):
-            return self._scores(torch.cat(encoded).view(P, W * T, -1), ids, own, unit, exists_PN)
+            return self._means(torch.cat(encoded).view(P, W * T, -1), features)
 
-    def _scores(self, hidden: Tensor, ids: Tensor, own: Tensor, unit: Tensor, exists_PN: Tensor) -> Tensor:
+    def scores(self, inner: Tensor, exists_PN: Tensor) -> Tensor:
+        """Scores [P, N] of units that are known as [P, N, D + 2]."""
+        with torch.autocast(inner.device.type, enabled=False):
+            residual_PN = self.head(nn.functional.gelu(self.hidden(inner)))[..., 0]
+            prior_PN = self.scale * inner[..., -2] if self.prior == "rarity" else torch.zeros_like(residual_PN)
+            return torch.where(exists_PN, prior_PN + residual_PN, 0.0)
+
+    def _gone(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Which tokens [P, W, T] of the text belong to a unit that was dropped."""
+        unit_PWT = features["unit_PWT"]
+        alive_PWT = features["alive_PN"].gather(1, unit_PWT.flatten(1)).view(unit_PWT.shape)
+        return ~alive_PWT & features["valid_PWT"] & (features["segment_PWT"] == 0)
+
+    def _encode(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor, gone_RT: Tensor | None = None) -> Tensor:
+        more_RTD = None if gone_RT is None or self.dropped is None else gone_RT[..., None] * self.dropped
+        hidden_RTD: Tensor = self.encoder(ids_RT, valid_RT, segment_RT, more_RTD)
+        return hidden_RTD
+
+    def _means(self, hidden: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        ids, own, unit = features["ids_PWT"], features["own_PWT"], features["unit_PWT"]
         P, W, T = ids.shape
-        N = exists_PN.shape[1]
+        N = features["exists_PN"].shape[1]
         weight = own.view(P, W * T, 1).to(hidden.dtype)
         target = unit.view(P, W * T, 1)
         bits = self.get_buffer("bits_V")[ids].view(P, W * T, 1).to(hidden.dtype)
@@ -137,10 +179,7 @@ class UnitScorer(nn.Module):
         count_PN1 = pooled[..., -1:]
         mean = pooled[..., :-1] / count_PN1.clamp(min=1.0)
         rarity = (mean[..., -1:] - _PRIOR_CENTRE) * _PRIOR_SLOPE
-        inner = torch.cat([mean[..., :-1], rarity, count_PN1.clamp(min=1.0).log()], -1)
-        residual_PN = self.head(nn.functional.gelu(self.hidden(inner)))[..., 0]
-        prior_PN = self.scale * rarity[..., 0] if self.prior == "rarity" else torch.zeros_like(residual_PN)
-        return torch.where(exists_PN, prior_PN + residual_PN, 0.0)
+        return torch.cat([mean[..., :-1], rarity, count_PN1.clamp(min=1.0).log()], -1)
 
 
 class TextScorer:
@@ -159,14 +198,24 @@ class TextScorer:
         return featurise(texts, questions, self.tokenizer, self.window, self.layout)
 
     @torch.no_grad()
-    def scores(self, texts: Sequence[Units], questions: Sequence[str | None], batch: int = 32) -> list[FloatArray]:
-        """One array [N] of float64 scores a text, texts of similar length together."""
+    def scores(
+        self,
+        texts: Sequence[Units],
+        questions: Sequence[str | None],
+        batch: int = 32,
+        alive: Sequence[BoolArray] | None = None,
+    ) -> list[FloatArray]:
+        """One array [N] of float64 scores a text, texts of similar length together; `alive`: what is left of each."""
         result: list[FloatArray] = [np.zeros(0)] * len(texts)
         left = sorted(range(len(texts)), key=lambda i: len(texts[i].text))
         while left:
             size = next((n for n in range(batch, 1, -1) if n * len(texts[left[:n][-1]].text) <= _CHARACTERS), 1)
             chosen, left = left[:size], left[size:]
             features = self.features([texts[i] for i in chosen], [questions[i] for i in chosen])
+            if alive is not None:
+                features["alive_PN"] = features["exists_PN"].copy()
+                for row, i in enumerate(chosen):
+                    features["alive_PN"][row, : len(texts[i])] = alive[i]
             tensors = {k: torch.from_numpy(v).to(self.device) for k, v in features.items()}
             scores_PN = self.network(tensors).cpu().numpy().astype(np.float64)
             for row, i in enumerate(chosen):
@@ -175,11 +224,12 @@ class TextScorer:
 
 
 def build_scorer(
-    settings: Mapping[str, Any], reader: TextTokenizer, *, pretrained: bool = True
+    settings: Mapping[str, Any], reader: TextTokenizer, *, pretrained: bool = True, passes: int = 1
 ) -> tuple[UnitScorer, TextTokenizer, RowLayout]:
     """A fresh scorer from the fields of `PolicyConfig`; the built-in one shares the reader's tokenizer.
 
-    `pretrained=False` builds an encoder's architecture alone, for weights that are loaded afterwards.
+    `pretrained=False` builds an encoder's architecture alone, for weights that are loaded afterwards. With `passes`
+    above 1 the scorer sees what is left of a text.
 
     Raises:
         UserError: the encoder's folder or hub id cannot be loaded.
@@ -187,7 +237,8 @@ def build_scorer(
     name = settings["encoder"]
     if name == "builtin:scorer":
         encoder = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"])
-        network = UnitScorer(encoder, settings["width"], reader.vocabulary, settings["prior"], settings["prior_scale"])
+        prior = (settings["prior"], settings["prior_scale"])
+        network = UnitScorer(encoder, settings["width"], reader.vocabulary, *prior, passes)
         return network, reader, RowLayout()
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -212,5 +263,5 @@ def build_scorer(
     begin = tuple(i for i in [special.cls_token_id] if i is not None)
     end = tuple(i for i in [special.sep_token_id] if i is not None)
     vocabulary = int(model.config.vocab_size)
-    network = UnitScorer(hub, hub.width, vocabulary, settings["prior"], settings["prior_scale"])
+    network = UnitScorer(hub, hub.width, vocabulary, settings["prior"], settings["prior_scale"], passes)
     return network, tokenizer, RowLayout(begin=begin, middle=end, end=end)
