@@ -15,7 +15,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from cluster.session import NAMESPACE
 from rlcompress.config.schema import JudgeConfig
 from rlcompress.device import choose_device
-from rlcompress.errors import UserError
+from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.build import load_judge
 from rlcompress.words import Judgement, JudgeRequest
 
@@ -100,7 +100,7 @@ class RemoteJudge:
         try:
             verdicts: list[Judgement] = self._ask(self.method, list(requests))
             return verdicts
-        except TimeoutError as error:
+        except JudgeUnavailable as error:
             return [Judgement.failed(str(error)) for _ in requests]
 
     def _ask(self, method: str, *arguments: Any) -> Any:
@@ -124,7 +124,9 @@ class RemoteJudge:
                     ) from error
                 self._actor = None
                 time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
-        raise TimeoutError(f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s (judges timeout)")
+        raise JudgeUnavailable(
+            f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s (judges.reward.timeout)"
+        )
 
     def stats(self) -> dict[str, float]:
         """The actor's counters since it started, and how often it was another process than the last time."""
@@ -145,5 +147,5 @@ def wait_until_ready(judge: RemoteJudge) -> None:
     """
     try:
         _ = judge.version
-    except TimeoutError as error:
+    except JudgeUnavailable as error:
         raise UserError(f"{error}: look at the Ray logs for why it cannot start") from error

@@ -71,7 +71,7 @@ class GRPO(CompressorAlgorithm[Group]):
         counts["groups/used"] = len(usable)
         if everything and counts["samples/judge_failed"] == len(everything) * settings.samples_per_prompt:
             self.rollouts.count_failure(
-                "the judge gave no verdict on any sample of an iteration: look at its process or timeout"
+                "the judge gave no verdict on any sample of an iteration: look at its process or judges.reward.timeout"
             )
         elif not counts["samples/raised"]:
             self.rollouts.all_went_well()

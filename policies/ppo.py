@@ -132,7 +132,7 @@ class MaskingPPO(CompressorAlgorithm[Walks]):
                 usable.append(Walks(walk.task, good))
         if walks and counts["samples/judge_failed"] == len(walks) * settings.samples_per_prompt:
             self.rollouts.count_failure(
-                "the judge gave no verdict on any sample of an iteration: look at its process or timeout"
+                "the judge gave no verdict on any sample of an iteration: look at its process or judges.reward.timeout"
             )
         elif not counts["samples/raised"]:
             self.rollouts.all_went_well()

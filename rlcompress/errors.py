@@ -17,5 +17,5 @@ class OutOfMemory(UserError):
     """The smallest piece of work does not fit the device's memory."""
 
 
-class JudgeUnavailable(Exception):
+class JudgeUnavailable(TimeoutError):
     """A judge did not answer within its deadline. Becomes `Status.JUDGE_FAILED`, never a reward."""
