@@ -1,0 +1,40 @@
+"""A run of six steps that takes seconds, with all that a checkpoint has to hold."""
+
+STEPS, EVERY, GROUP = 6, 2, 4
+TINY = [
+    "seed=1",  # with this one the best checkpoint moves from 0 to 4 to 6
+    "data.source=builtin:docs-mini-300",
+    "data.max_tokens=32",
+    "reader.vocabulary=512",
+    "judges.reward.steps=250",
+    "judges.heldout.steps=40",
+    "judges.reward.width=32",
+    "judges.heldout.width=32",
+    "judges.reward.layers=1",
+    "judges.heldout.layers=1",
+    "judges.gate=0.0",
+    "policy.width=16",
+    "policy.layers=1",
+    "policy.prior=none",
+    "warm_start.steps=2",
+    "warm_start.texts=8",
+    f"learner.iterations={STEPS}",
+    "learner.prompts_per_step=4",
+    f"learner.samples_per_prompt={GROUP}",
+    "learner.lr=0.03",
+    "learner.lr_end=0.015",
+    "learner.warmup_steps=0",
+    # all that a checkpoint has to hold beside weights and optimizer
+    "learner.temperature.kind=adaptive",
+    "learner.temperature.end=0.5",
+    "learner.temperature.target=0.9",
+    f"checkpoint.every={EVERY}",
+    "checkpoint.keep=2",
+    "checkpoint.validate_every=2",
+    "checkpoint.validation_texts=8",
+    "evaluate.texts=4",
+    "evaluate.seeds=1",
+    "evaluate.bootstrap=100",
+    "evaluate.methods=[random,prior]",
+    "resources.env_runners=0",
+]
