@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ class Cotraining:
         if iteration % self.config.cotrain.every:
             return {}
         number = iteration // self.config.cotrain.every
+        began = time.perf_counter()
         try:
             metrics = self._teacher.advance(number, self._masks(rollout))
         except TimeoutError as error:
@@ -93,7 +95,8 @@ class Cotraining:
                 f"the live judge gave no version {number} within cotrain.timeout ({self.config.cotrain.timeout:g} s), "
                 "nor did a new process: raise it, or lower cotrain.steps"
             ) from error
-        return {f"cotrain/{name}": value for name, value in metrics.items()}
+        named = {f"cotrain/{name}": value for name, value in metrics.items()}
+        return {**named, "time/cotrain": time.perf_counter() - began}
 
     def _masks(self, rollout: Sequence[Rolled]) -> list[JudgeRequest]:
         """What the policy kept of each sample that was judged, in the order of the samples."""

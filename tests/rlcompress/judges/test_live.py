@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pickle
 import shutil
@@ -15,40 +14,25 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from rlcompress.config.schema import CotrainConfig, DataConfig, JudgeConfig, ReaderConfig, RunConfig
-from rlcompress.data.dataset import load_split
-from rlcompress.data.prepare import prepare
+from rlcompress.config.schema import CotrainConfig, JudgeConfig
 from rlcompress.errors import UserError
 from rlcompress.judges.build import load_judge, train_judge
 from rlcompress.judges.live import LiveJudge, bits_a_dropped_token, newest_version, version_folders
 from rlcompress.models.reconstructor import weights_hash
 from rlcompress.models.tokenizer import load_tokenizer
 from rlcompress.publish import why_torn
-from rlcompress.text.segment import Segmenter
 from rlcompress.words import JudgeRequest
+from tests.rlcompress.colours import own_masks, write_data
 from tests.rlcompress.small_models import save_bert, save_gpt2
 
-COLOURS = ["red", "green", "blue", "black", "white", "brown", "grey", "pink"]
-THINGS = ["rose", "leaf", "sky", "coal", "snow", "wood", "ash", "pig"]
 COTRAIN = CotrainConfig(steps=4, batch=8, learning_rate=2e-3)
 JUDGE = JudgeConfig(steps=30, batch=8, width=32, layers=1, window=32)
 Make = Callable[..., LiveJudge]
 
 
-def planted_rows(count: int, seed: int = 0) -> list[str]:
-    """Each colour comes with one thing: with every colour kept, the things cost nothing."""
-    rng = np.random.default_rng(seed)
-    return [" ".join(f"{COLOURS[i]} {THINGS[i]}" for i in row) for row in rng.integers(8, size=(count, 4))]
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("planted")
-    source = folder / "texts.jsonl"
-    source.write_text("".join(json.dumps({"text": row}) + "\n" for row in planted_rows(200)))
-    settings = DataConfig(source=str(source), min_tokens=1, near_duplicates=False)
-    prepare(RunConfig(data=settings, reader=ReaderConfig(vocabulary=400)), folder / "data")
-    return folder / "data"
+    return write_data(tmp_path_factory.mktemp("planted"))
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +50,6 @@ def make(data: Path, frozen: Path, tmp_path: Path) -> Make:
         return LiveJudge(frozen, tmp_path / name, data, config, seed)
 
     return make
-
-
-def own_masks(data: Path, count: int = 12, seed: int = 0) -> list[JudgeRequest]:
-    """A policy that has found the optimum: every colour is kept, every thing dropped."""
-    segmenter = Segmenter(load_tokenizer(str(data / "tokenizer")))
-    texts = load_split(data, "train")
-    rows = np.random.default_rng(seed).integers(len(texts), size=count)
-    units = [segmenter(texts[row].text) for row in rows]
-    return [JudgeRequest(u.text, u.starts_N, np.arange(len(u)) % 2 == 0) for u in units]
 
 
 def scores(judge: LiveJudge, asked: list[JudgeRequest]) -> list[float]:

@@ -1,0 +1,54 @@
+"""The committed study of co-training: its figures follow from the stored items, whichever way they fall."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlcompress.results import load_results, recompute
+
+STUDY = Path(__file__).parent / "results" / "cotraining"
+SEEDS = sorted(STUDY.glob("seed-*"))
+RATES = (0.5, 0.33)
+
+
+def test_three_seeds_are_there() -> None:
+    if not SEEDS:
+        pytest.skip("not measured yet: make study-cotraining")
+    assert [folder.name for folder in SEEDS] == ["seed-0", "seed-1", "seed-2"]
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_the_figures_follow_from_the_items(folder: Path) -> None:
+    stored, again = load_results(folder / "results.json"), recompute(folder)
+    assert again["results"] == stored["results"]
+    assert again["comparisons"] == stored["comparisons"]
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_the_two_policies_are_compared_under_both_kinds_of_judge(folder: Path) -> None:
+    seed = folder.name.removeprefix("seed-")
+    document = load_results(folder / "results.json")
+    assert document["settings"]["reference"] == f"cotrained-{seed}"
+    found = {(row["metric"], row["rate"]) for row in document["comparisons"] if row["against"] == f"frozen-{seed}"}
+    assert {(m, r) for m in ("distortion_bits", "distortion_bits_adapted") for r in RATES} <= found
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_both_had_equal_iterations_and_samples_and_judges_that_read(folder: Path) -> None:
+    costs = json.loads((folder / "costs.json").read_text())
+    assert len({(cost["iterations"], cost["samples"]) for cost in costs.values()}) == 1
+    assert costs["frozen"]["seconds"]["cotrain"] == 0 < costs["cotrained"]["seconds"]["cotrain"]
+    for role in ("reward", "heldout"):
+        assert json.loads((folder / f"judge-{role}.json").read_text())["gain"] >= 0.10
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_the_live_judge_came_to_know_the_policys_masks(folder: Path) -> None:
+    """At the end it needs fewer bits for them than its frozen twin; versions count the barriers."""
+    rows = json.loads((folder / "curves.json").read_text())
+    assert [row["cotrain/version"] for row in rows] == list(range(1, len(rows) + 1))
+    last = rows[-max(1, len(rows) // 4) :]
+    assert sum(row["cotrain/live_bits"] for row in last) < sum(row["cotrain/frozen_bits"] for row in last)
