@@ -187,7 +187,7 @@ def _loop(
         validation = Validation(run, prepared, judge, until=after)
     else:
         validation = Validation(run, prepared, cotraining.frozen, until=after, live=cotraining.live)
-    meter = Meter(split_tokens(prepared.folder, "train"))
+    meter = Meter(split_tokens(prepared.folder, "train"), config.env.steps)
     with (
         Tracker(config.tracking, run.path, config.name, after=after) as tracker,
         contextlib.closing(Ledger(run.samples, after=after)) as ledger,
