@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 
 ALGORITHMS = {
     "grpo": ["learner.kl_coeff=0.05"],
+    "ppo": ["learner.algorithm=ppo", "env.form=progressive", "learner.epochs=2", "learner.minibatch=8"],
 }
 
 STEP = "CompressorAlgorithm.training_step"

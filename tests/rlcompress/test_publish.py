@@ -15,7 +15,9 @@ from rlcompress.publish import (
     pointed,
     publish,
     publishing,
+    remove,
     rotate,
+    sweep,
     why_torn,
 )
 
@@ -138,3 +140,15 @@ def test_pointers(tmp_path):
 def test_no_checkpoint_at_all(tmp_path):
     with pytest.raises(UserError, match="no whole checkpoint in"):
         find_checkpoint(tmp_path)
+
+
+def test_what_a_kill_left_is_swept_and_never_in_the_way(tmp_path):
+    for iteration in (1, 2):
+        checkpoint(tmp_path, iteration)
+    for name in (".iteration-000001.old", ".iteration-000003.tmp"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+    remove(tmp_path / checkpoint_name(1))
+    assert sorted(os.listdir(tmp_path)) == [".iteration-000003.tmp", "iteration-000002"]
+    (tmp_path / ".best.tmp").write_text("half")
+    sweep(tmp_path)
+    assert os.listdir(tmp_path) == ["iteration-000002"]

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,3 +109,60 @@ def test_artifacts_are_found_in_runs_and_by_themselves(tmp_path):
     (tmp_path / "artifact" / "manifest.json").write_text("{}")
     assert runs.find_artifact(tmp_path) == tmp_path / "artifact"
     assert runs.find_artifact(tmp_path / "artifact") == tmp_path / "artifact"
+
+
+def test_a_run_that_was_killed_while_it_was_made_is_no_run(tmp_path):
+    """Its directory appears with its configuration in it, so that whatever has a name can be resumed."""
+    program = (
+        "import os, sys; from rlcompress import runs; from rlcompress.config.files import load_config\n"
+        "runs.dump_yaml = lambda config: os._exit(9)\n"
+        "runs.RunDirectory.create(load_config(None, ['name=one', f'runs={sys.argv[1]}']))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path / "runs")], check=False).returncode == 9
+    assert not (tmp_path / "runs" / "one").exists()
+    assert RunDirectory.create(config(tmp_path)).state()["state"] == "created"
+
+
+def test_a_directory_belongs_to_one_process_at_a_time(tmp_path):
+    made = RunDirectory.create(config(tmp_path))
+    program = (
+        "import sys; from rlcompress.runs import RunDirectory\n"
+        "with RunDirectory.open(sys.argv[1]).recording():\n"
+        "    print('in', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(made.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(UserError, match="another process is at work in"), made.recording():
+            pass
+        assert made.state()["state"] == "running", "of the other one"
+        other.kill()  # whoever is killed holds nothing
+    with made.recording():
+        assert made.state()["state"] == "running"
+
+
+def test_a_run_goes_on_with_its_own_data_only(tmp_path):
+    made = RunDirectory.create(config(tmp_path))
+    made.require_data("d1")
+    made.write_environment("train", "d1")
+    made.require_data("d1")
+    with pytest.raises(UserError, match=r"other data than data\.source"):
+        made.require_data("d2")
+
+
+def test_a_note_is_kept_with_the_current_start(tmp_path):
+    made = RunDirectory.create(config(tmp_path))
+    made.write_environment("train")
+    made.write_environment("train --resume")
+    made.note("resumed", {"from": None})
+    assert [start.get("resumed") for start in made.starts()] == [None, {"from": None}]
+
+
+def test_an_interrupted_run_is_found_by_an_equal_configuration_only(tmp_path):
+    assert runs.interrupted(config(tmp_path)) is None
+    made = RunDirectory.create(config(tmp_path, "learner.lr=0.5", "reward.terms={distortion: 1.0}"))
+    asked = config(tmp_path, "learner.lr=0.5", "checkpoint.resume=latest")
+    assert runs.interrupted(asked) == made.path
+    with pytest.raises(UserError, match=r"other values of seed, learner\.lr: choose another name"):
+        runs.interrupted(config(tmp_path, "learner.lr=0.25", "seed=1"))

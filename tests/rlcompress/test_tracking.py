@@ -61,6 +61,30 @@ def test_resuming_drops_what_the_lost_process_wrote_after_the_checkpoint(tmp_pat
     ]
 
 
+def test_the_table_of_a_resumed_run_is_that_of_one_that_was_never_interrupted(tmp_path):
+    logged = {1: {"a": 1 / 3}, 2: {"a": math.nan, "b": 2}, 3: {"a": 3, "c": 0.1}, 4: {"b": math.inf}}
+    for folder, end in (("whole", 5), ("killed", 4)):
+        (tmp_path / folder).mkdir()
+        with Tracker(PLAIN, tmp_path / folder, "run") as tracker:
+            for step in range(1, end):
+                tracker.log(step, logged[step])
+    table = tmp_path / "killed" / "metrics.csv"
+    table.write_bytes(table.read_bytes()[:-3])
+    with Tracker(PLAIN, tmp_path / "killed", "run", after=2) as tracker:
+        for step in (3, 4):
+            tracker.log(step, logged[step])
+    assert table.read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+
+
+def test_synced_events_are_on_the_disk(tmp_path):
+    tracker = Tracker(TrackingConfig(csv=False), tmp_path, "run")
+    tracker.log(1, {"reward/mean": 0.5})
+    tracker.sync()
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"reward/mean" in events.read_bytes()
+    tracker.close()
+
+
 def test_a_new_run_starts_new_files(tmp_path):
     for _ in range(2):
         with Tracker(PLAIN, tmp_path, "run") as tracker:
