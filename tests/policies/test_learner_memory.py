@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from policies.grpo import GRPO
+from policies.learner import DECISIONS
 from rlcompress.errors import OutOfMemory
 from tests.policies.conftest import Build, same_weights
 from tests.policies.test_grpo_updates import gradients
@@ -30,7 +31,7 @@ def inject(learner: Any, fault: Fault, fail: Callable[[], None] = exhausted) -> 
     sound = learner.compute_loss_for_module
 
     def faulty(**arguments: Any) -> Any:
-        sizes.append(len(arguments["batch"]["free_P"]))
+        sizes.append(len(arguments["batch"][DECISIONS]))
         loss = sound(**arguments)  # its metrics are counted before memory runs out
         if fault(len(sizes), sizes[-1]):
             fail()
@@ -65,6 +66,20 @@ def test_an_update_that_runs_out_of_memory_is_the_update_that_does_not(
     assert metrics(short, *SUMS) == pytest.approx(metrics(sound, *SUMS), rel=1e-5, abs=1e-6)
     assert metrics(sound, "micro_batch", "oom_retries") == [8, 0]
     assert metrics(short, "micro_batch", "oom_retries") == [max(tried[-2:]), retries]
+
+
+def test_steps_of_several_passes_are_lost_as_little(build: Build) -> None:
+    """PPO: the same learner, a row a step, values beside scores."""
+    settings = {"runners": 0, "algorithm": "ppo", "minibatch": 1000, "epochs": 1, "prompts_per_step": 4}
+    sound, short = build(**settings), build(**settings)
+    sizes = inject(short.learner_group._learner, lambda call, rows: call == 1)
+    sound.train(), short.train()
+    whole = sizes[0]
+    assert sizes == [whole, whole // 2, whole // 2]
+    assert same_weights(gradients(sound), gradients(short), within=1e-6)
+    assert same_weights(sound.weights(), short.weights(), within=1e-6)
+    shares = ("loss", "surrogate", "value_loss", "entropy", "gradient_norm")
+    assert metrics(short, *shares) == pytest.approx(metrics(sound, *shares), rel=1e-5, abs=1e-6)
 
 
 def test_the_smaller_micro_batch_is_remembered_and_survives_a_checkpoint(build: Build, tmp_path: Any) -> None:

@@ -73,6 +73,17 @@ def test_the_first_ratio_stays_near_one(build: Build) -> None:
     assert mixed.last_metrics["learner/ratio_deviation"] > 5 * matched
 
 
+def test_passes_are_sampled_and_learned_in_the_same_precision(build: Build) -> None:
+    """PPO: RLlib's runner and our learner; the critic stays in float32."""
+    algorithm = build(runners=1, algorithm="ppo", epochs=1, precision="bfloat16", lr=1e-2)
+    for _ in range(3):
+        algorithm.train()
+        assert algorithm.last_metrics["learner/ratio_deviation"] < 5e-3
+    learner = algorithm.learner_group._learner
+    assert {p.dtype for p in learner.policy.parameters()} == {torch.float32}
+    assert np.isfinite(list(algorithm.last_metrics.values())).all()
+
+
 def test_the_reference_of_the_kl_is_in_the_same_precision(build: Build) -> None:
     algorithm = build(runners=0, precision="bfloat16", kl_coeff=0.1)
     algorithm.train()
