@@ -114,7 +114,7 @@ class LagrangianConfig(Section):
 class RewardConfig(Section):
     terms: dict[str, float] = Field(
         default_factory=lambda: {"distortion": 1.0},
-        description="name or python.path:function -> weight",
+        description="name or python.path:function -> weight; distortion stays unless it is set to 0",
     )
     importance: Literal["none", "rarity", "position", "numbers"] = Field(
         "none", description="weights of the units inside the distortion"
