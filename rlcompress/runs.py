@@ -3,7 +3,7 @@
 runs/index.jsonl                one line a run
 runs/NAME/config.yaml           the merged configuration
           environment.json      versions, hardware, git, data hash, command, date; one entry a start
-          state.json            running, finished or failed, and why
+          state.json            running, finished or failed, and why (running and unlocked: interrupted)
           metrics.jsonl         one line a step (metrics.csv and tensorboard/ beside it)
           samples.jsonl         one line an iteration: which samples it learned from
           checkpoints/          iteration-000050/, best, last
@@ -173,9 +173,20 @@ class RunDirectory:
             yield
 
     def state(self) -> dict[str, str]:
-        """`{"state", "since", "why"}` as last marked."""
+        """`{"state", "since", "why"}` as last marked; interrupted where its process ended before it could say how."""
         loaded: dict[str, str] = json.loads((self.path / "state.json").read_text(encoding="utf-8"))
+        if loaded["state"] == "running" and not self._held():
+            return {**loaded, "state": "interrupted", "why": f"(go on with: train --resume {self.path})"}
         return loaded
+
+    def _held(self) -> bool:
+        """Whether a process is at work in this directory; True where that cannot be known."""
+        try:
+            with (self.path / ".lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
 
     def last_metrics(self) -> dict[str, Any]:
         """The last whole line of the metrics, for the writer may be in the middle of one; empty when there is none."""

@@ -138,6 +138,9 @@ def test_a_directory_belongs_to_one_process_at_a_time(tmp_path):
             pass
         assert made.state()["state"] == "running", "of the other one"
         other.kill()  # whoever is killed holds nothing
+        other.wait()
+    assert "state      interrupted since" in made.summary()
+    assert f"train --resume {made.path}" in made.summary()
     with made.recording():
         assert made.state()["state"] == "running"
 
