@@ -15,7 +15,7 @@ from cluster.stages import Prepared
 from policies.rollouts import Rolled
 from rlcompress.config.schema import CotrainConfig, RunConfig
 from rlcompress.device import choose_device
-from rlcompress.errors import UserError
+from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.live import LiveJudge, newest_version
 from rlcompress.runs import RunDirectory
 from rlcompress.words import Judgement, JudgeRequest, Status
@@ -90,7 +90,7 @@ class Cotraining:
         began = time.perf_counter()
         try:
             metrics = self._teacher.advance(number, self._masks(rollout))
-        except TimeoutError as error:
+        except JudgeUnavailable as error:
             raise CotrainingFailed(
                 f"the live judge gave no version {number} within cotrain.timeout ({self.config.cotrain.timeout:g} s), "
                 "nor did a new process: raise it, or lower cotrain.steps"
