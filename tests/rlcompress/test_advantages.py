@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlcompress.advantages import ADVANTAGES, group_spread
+from rlcompress.config.schema import GROUPED
 
 
 def case() -> tuple[Tensor, Tensor]:
@@ -31,7 +32,7 @@ def slow(variant: str, values: list[float]) -> list[float]:
     return [(v - mean) / (deviation + 1e-8) for v in values]
 
 
-@pytest.mark.parametrize("variant", sorted(ADVANTAGES))
+@pytest.mark.parametrize("variant", GROUPED)
 def test_equal_to_the_slow_twin_and_centred(variant: str) -> None:
     reward, ok = case()
     advantage = ADVANTAGES[variant](reward, ok)
@@ -44,7 +45,7 @@ def test_equal_to_the_slow_twin_and_centred(variant: str) -> None:
     assert not advantage[3:].any()
 
 
-@pytest.mark.parametrize("variant", sorted(ADVANTAGES))
+@pytest.mark.parametrize("variant", GROUPED)
 def test_masked_samples_take_no_part(variant: str) -> None:
     reward, ok = case()
     broken = torch.where(ok, reward, float("nan"))
@@ -52,7 +53,7 @@ def test_masked_samples_take_no_part(variant: str) -> None:
     assert torch.equal(group_spread(broken, ok), group_spread(reward, ok))
 
 
-@pytest.mark.parametrize("variant", sorted(ADVANTAGES))
+@pytest.mark.parametrize("variant", GROUPED)
 def test_equal_rewards_teach_nothing(variant: str) -> None:
     advantage = ADVANTAGES[variant](torch.full((1, 7), 0.1, dtype=torch.float64), torch.ones(1, 7, dtype=torch.bool))
     assert advantage.abs().max() < 1e-6
@@ -72,3 +73,23 @@ def test_variants_differ() -> None:
     values = {name: ADVANTAGES[name](reward, ok)[0] for name in ("grpo", "dr_grpo", "rloo")}
     assert float(values["grpo"].std(correction=0)) == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(values["rloo"], values["dr_grpo"] * 6 / 5)
+
+
+def test_the_batch_as_baseline_equals_the_slow_twin() -> None:
+    """REINFORCE: one mean over all valid samples, also where a prompt has one sample alone."""
+    reward, ok = case()
+    for columns in (slice(None), slice(0, 1)):
+        part, valid = reward[:, columns], ok[:, columns]
+        values = part[valid].tolist()
+        expected = [
+            [r - sum(values) / len(values) if m else 0.0 for r, m in zip(*row, strict=True)]
+            for row in zip(part.tolist(), valid.tolist(), strict=True)
+        ]
+        broken = torch.where(valid, part, float("nan"))
+        for advantage in (ADVANTAGES["reinforce"](part, valid), ADVANTAGES["reinforce"](broken, valid)):
+            assert advantage.flatten().tolist() == pytest.approx([x for row in expected for x in row], abs=1e-9)
+        assert float(ADVANTAGES["reinforce"](part, valid).sum()) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_every_grouped_algorithm_has_its_advantage() -> None:
+    assert {*GROUPED, "reinforce"} == ADVANTAGES.keys()

@@ -134,3 +134,14 @@ def test_damage_is_one_line(folder: Path, damage: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         load_scorer(folder, CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_an_artifact_from_before_there_were_samplers_meets_a_budget(folder: Path) -> None:
+    file = folder / "manifest.json"
+    fields = json.loads(file.read_text())
+    assert fields.pop("sampler") == "exact"
+    file.write_text(json.dumps(fields))
+    assert read_manifest(folder).sampler == "exact"
+    file.write_text(json.dumps({**fields, "sampler": "gumbel"}))
+    with pytest.raises(UserError, match="cannot be read"):
+        read_manifest(folder)

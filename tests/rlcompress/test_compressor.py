@@ -218,3 +218,35 @@ def test_reader_and_policy_may_cut_differently(tmp_path: Path) -> None:
     one = Compressor(manifest(protect=()), small_scorer(READER), other).compress(" ".join(TEXTS), 0.5)
     assert one.original_tokens == len(other.encode(one.source)[0])
     assert one.kept_tokens <= round(0.5 * one.original_tokens)
+
+
+def chooser(**changes: object) -> Compressor:
+    """A policy that was trained to choose its length."""
+    return Compressor(manifest(protect=(), sampler="bernoulli", **changes), small_scorer(READER), READER)
+
+
+@settings(max_examples=20)
+@given(ANY_TEXT)
+def test_without_a_rate_a_policy_that_chooses_keeps_what_it_would_rather_keep(text: str) -> None:
+    one = chooser()
+    result = one.compress(text)
+    assert result.kept == [score >= 0 for score in result.scores]
+    check(result, text, result.kept_tokens)
+    assert result.rate == result.achieved_rate
+
+
+def test_a_policy_that_chooses_meets_a_budget_that_is_given(compressor: Compressor) -> None:
+    one = chooser()
+    assert one.compress(TEXTS[4], 0.3) == compressor.compress(TEXTS[4], 0.3)
+    assert one.compress(TEXTS[4], target_tokens=5) == compressor.compress(TEXTS[4], target_tokens=5)
+    assert not compressor.chooses_length
+    assert compressor.compress(TEXTS[4]) == compressor.compress(TEXTS[4], 0.5)
+    with pytest.raises(UserError, match="rate must be above 0"):
+        one.compress(TEXTS[4], 0.0)
+
+
+def test_a_policy_that_chooses_keeps_what_is_protected() -> None:
+    free, bound = chooser().compress(TEXTS[0]), chooser().compress(TEXTS[0], protect=["paid", "known"])
+    assert not any(word in free.text for word in ("paid", "known"))
+    assert all(word in bound.text for word in ("paid", "known"))
+    assert all(b or not a for a, b in zip(free.kept, bound.kept, strict=True))

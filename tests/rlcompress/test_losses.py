@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlcompress.losses import KL_ESTIMATORS, clip_fraction, clipped_surrogate, kl_to_reference, masked_mean
+from rlcompress.losses import (
+    KL_ESTIMATORS,
+    clip_fraction,
+    clipped_surrogate,
+    kl_to_reference,
+    masked_mean,
+    score_function,
+)
 
 LOW, HIGH, COUNT = 0.2, 0.4, 37.0
 
@@ -91,3 +98,16 @@ def test_masked_places_give_no_value_and_no_gradient() -> None:
 def test_masked_mean() -> None:
     value, _, _, mask = case()
     assert float(masked_mean(value, mask, count=COUNT)) == pytest.approx(float(value[mask].sum()) / COUNT)
+
+
+def test_score_function_equals_the_slow_twin_and_the_surrogate_where_the_ratio_is_one() -> None:
+    new, _, advantage, mask = case()
+    broken = torch.where(mask, advantage, float("nan"))
+    pairs = zip(new[mask].tolist(), advantage[mask].tolist(), strict=True)
+    assert float(score_function(new, broken, mask, count=COUNT)) == pytest.approx(
+        -sum(a * logp for logp, a in pairs) / COUNT, abs=1e-9
+    )
+    here = new.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(score_function(here, advantage, mask, count=COUNT), here)
+    surrogate = clipped_surrogate(here, new, advantage, mask, low=LOW, high=HIGH, count=COUNT)
+    torch.testing.assert_close(torch.autograd.grad(surrogate, here)[0], gradient)

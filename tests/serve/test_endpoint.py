@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import shutil
 
 import pytest
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from rlcompress.compressor import Compressor
 from rlcompress.config.schema import ServeConfig
 from rlcompress.errors import UserError
 from serve.endpoint import Endpoint, compress_together
@@ -37,6 +39,18 @@ def test_requests_with_different_wishes_share_a_batch_and_each_gets_its_own(comp
     ]
     together = compress_together(compressor, asked)
     assert [[c.text for c in outcome] for outcome in together] == [[c.text for c in outcome] for outcome in alone]
+
+
+def test_a_policy_that_chooses_its_length_does_so_where_no_budget_is_asked(artifact, tmp_path):
+    folder = tmp_path / "artifact"
+    shutil.copytree(artifact, folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "sampler": "bernoulli"}))
+    chooser = Compressor.from_pretrained(folder, device="cpu")
+    [[free], [half]] = compress_together(chooser, [ask(text=TEXTS[1]), ask(text=TEXTS[1], rate=0.5)])
+    assert free.kept == [score >= 0 for score in free.scores]
+    assert half.achieved_rate <= 0.5
+    assert free.kept != half.kept
 
 
 def test_only_the_request_at_fault_fails(compressor):
