@@ -192,7 +192,7 @@ def write_start(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def build(
+def configured(
     start: Path,
     *,
     judge: str = "planted",
@@ -209,7 +209,7 @@ def build(
     resources: Mapping[str, Any] | None = None,
     **learner: Any,
 ) -> Any:
-    """The real algorithm on the planted task; `learner` overrides keys of the section of that name.
+    """The real configuration on the planted task; `learner` overrides keys of the section of that name.
 
     `passes` is for ppo, whose episodes are progressive.
     """
@@ -249,7 +249,12 @@ def build(
         reward=priced,
         texts=functools.partial(load_texts, texts, words, str(start)),
     )
-    return config.build_algo()
+    return config
+
+
+def build(start: Path, **settings: Any) -> Any:
+    """The real algorithm, with the keyword arguments of `configured`."""
+    return configured(start, **settings).build_algo()
 
 
 def served(algorithm: Any, start: Path) -> TextScorer:

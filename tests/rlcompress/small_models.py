@@ -32,12 +32,12 @@ def shaken(network: UnitScorer, seed: int = 0) -> UnitScorer:
     return network
 
 
-def small_scorer(reader: TextTokenizer, *, shake: bool = True, **settings: Any) -> TextScorer:
+def small_scorer(reader: TextTokenizer, *, shake: bool = True, passes: int = 1, **settings: Any) -> TextScorer:
     """A scorer of width 16 with windows of 24 tokens."""
     policy = {**PolicyConfig(width=16, layers=1, window=24).model_dump(), **settings}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network, tokenizer, layout = build_scorer(policy, reader)
+        network, tokenizer, layout = build_scorer(policy, reader, passes=passes)
     if shake:
         shaken(network)
     return TextScorer(network, tokenizer, policy["window"], layout, torch.device("cpu"))
