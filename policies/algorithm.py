@@ -33,6 +33,7 @@ SERVED = "rate/served"  # kept fraction of the policy as it is served
 R = TypeVar("R")
 
 _MODULE = f"{COMPONENT_LEARNER}/{COMPONENT_RL_MODULE}"
+_FAREWELL = 10.0  # seconds for a runner to answer before it is ended
 
 
 class CompressorConfig(AlgorithmConfig):
@@ -228,6 +229,17 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.env_runner_group.foreach_env_runner(
             functools.partial(_take_weights, state=state), timeout_seconds=self.config.resource_settings.sample_timeout
         )
+
+    def cleanup(self) -> None:
+        """RLlib waits without end until every runner says that it has stopped: one that hangs is ended first."""
+        if getattr(self, "env_runner_group", None) is not None:
+            manager = self.env_runner_group._worker_manager
+            answers = manager.foreach_actor(lambda runner: None, healthy_only=False, timeout_seconds=_FAREWELL)
+            answered = {answer.actor_id for answer in answers if answer.ok}
+            for number, runner in manager.actors().items():
+                if number not in answered:
+                    ray.kill(runner)
+        super().cleanup()
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(*args, **kwargs)
