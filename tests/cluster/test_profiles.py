@@ -70,7 +70,6 @@ def test_integration_uses_what_a_run_can_do_beside_its_defaults(ray_cluster: Non
     assert run.config.learner.precision == "bfloat16"
     assert {row["runners/healthy"] for row in rows[1:]} == {2.0}
     assert {row["learner/micro_batch"] for row in rows[1:]} == {3.0}
-    assert max(row["learner/ratio_deviation"] for row in rows[1:]) < 0.2
     document = load_results(run.path / "evaluation" / "results.json")
     assert {row["method"] for row in document["results"]} == {"rl", *run.config.evaluate.methods}
     assert "distortion_bits_adapted" in document["settings"]["metrics"]
