@@ -100,7 +100,7 @@ def test_an_unknown_key_names_the_nearest(refused):
         ("judges.reward.mask_ratio=[0.9,0.1]", ("judges: mask_ratio", "least dropped share first")),
         ("learner.iterations=0", ("learner.iterations", "0", "greater than or equal to 1")),
         ("evaluate.rates=[0.5,1.5]", ("evaluate.rates.1", "1.5", "less than or equal to 1")),
-        ("learner.algorithm=ppo", ("learner.algorithm", "'ppo'", "grpo")),
+        ("learner.algorithm=sac", ("learner.algorithm", "'sac'", "grpo")),
         ("data.splits.train=0.9", ("data.splits must sum to 1", "change train")),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from rlcompress.runs import RunDirectory
 pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +32,7 @@ def configured(runs: Path, *profiles: str) -> RunConfig:
 
 
 def trained(config: RunConfig) -> tuple[RunDirectory, list[dict[str, float]]]:
-    started = time.monotonic()
     run = train(config, command="the test")
-    assert time.monotonic() - started < SECONDS
     assert run.state()["state"] == "finished"
     assert RunDirectory.open(run.path).config == config, "the saved configuration is the merged one"
     return run, [json.loads(line) for line in run.metrics.read_text().splitlines()]
