@@ -31,8 +31,6 @@ class Sink(Protocol):
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
-    def sync(self) -> None: ...
-
     def close(self) -> None: ...
 
 
@@ -53,12 +51,13 @@ class Tracker:
             services.append(_Wandb(config.wandb, run_dir, run_name))
         if config.mlflow is not None:
             services.append(_Mlflow(config.mlflow, run_name))
-        self._sinks: list[Sink] = [*services, _JsonLines(run_dir / "metrics.jsonl", after)]
+        self._lines = StepLines(run_dir / "metrics.jsonl", after)
+        rows = step_rows(run_dir / "metrics.jsonl")
+        self._sinks: list[Sink] = [*services, _JsonLines(self._lines)]
         if config.csv:
-            rows = [] if after is None else step_rows(run_dir / "metrics.jsonl", until=after)
             self._sinks.append(_Csv(run_dir / "metrics.csv", rows))
         if config.tensorboard:
-            self._sinks.append(_TensorBoard(run_dir / "tensorboard", after))
+            self._sinks.append(_TensorBoard(run_dir / "tensorboard", rows))
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Record plain numbers of one step; numpy's and torch's scalars are turned into floats."""
@@ -69,8 +68,7 @@ class Tracker:
 
     def sync(self) -> None:
         """What was logged is on the disk: a checkpoint never knows of a step that the metrics lost."""
-        for sink in self._sinks:
-            sink.sync()
+        self._lines.sync()
 
     def close(self) -> None:
         for sink in self._sinks:
@@ -86,15 +84,12 @@ class Tracker:
 
 
 class _JsonLines:
-    def __init__(self, path: Path, after: int | None) -> None:
-        self._lines = StepLines(path, after)
+    def __init__(self, lines: StepLines) -> None:
+        self._lines = lines
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         finite = {key: value if math.isfinite(value) else None for key, value in metrics.items()}
         self._lines.write(step, {"time": round(time.time(), 3), **finite})
-
-    def sync(self) -> None:
-        self._lines.sync()
 
     def close(self) -> None:
         self._lines.close()
@@ -119,9 +114,6 @@ class _Csv:
         self._writer.writerow(_cells({"step": step, **metrics}))
         self._file.flush()
 
-    def sync(self) -> None:
-        self._file.flush()
-
     def close(self) -> None:
         self._file.close()
 
@@ -142,18 +134,22 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _TensorBoard:
-    def __init__(self, folder: Path, after: int | None) -> None:
+    """Curves of the JSON Lines: a killed process loses events that it had not written yet, so these are drawn anew."""
+
+    def __init__(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=None if after is None else after + 1)
+        for events in folder.glob("events.out.tfevents.*"):
+            events.unlink()
+        self._writer = SummaryWriter(str(folder))
+        for row in rows:
+            numbers = {key: value for key, value in row.items() if key not in ("step", "time") and value is not None}
+            self.log(row["step"], numbers, row["time"])
 
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+    def log(self, step: int, metrics: Mapping[str, float], when: float | None = None) -> None:
         for key, value in metrics.items():
             if math.isfinite(value):
-                self._writer.add_scalar(key, value, step)
-
-    def sync(self) -> None:
-        self._writer.flush()
+                self._writer.add_scalar(key, value, step, walltime=when)
 
     def close(self) -> None:
         self._writer.close()
@@ -169,9 +165,6 @@ class _Wandb:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._run.log(dict(metrics), step=step)
-
-    def sync(self) -> None:
-        pass
 
     def close(self) -> None:
         self._run.finish()
@@ -189,9 +182,6 @@ class _Mlflow:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._mlflow.log_metrics(dict(metrics), step=step)
-
-    def sync(self) -> None:
-        pass
 
     def close(self) -> None:
         self._mlflow.end_run()

@@ -69,11 +69,9 @@ def checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def curves(folder: Path) -> dict[tuple[str, int], list[float]]:
-    """(tag, step) -> values, as TensorBoard shows them: a restart purges what came at its step or later."""
+    """(tag, step) -> values."""
     shown: dict[tuple[str, int], list[float]] = {}
     for event in _events(folder):
-        if event.HasField("session_log"):
-            shown = {key: values for key, values in shown.items() if key[1] < event.step}
         for value in event.summary.value:
             if not value.tag.startswith(OF_THE_HOST):
                 shown.setdefault((value.tag, event.step), []).append(value.simple_value)

@@ -143,8 +143,11 @@ def test_a_hung_runner_ends_the_run_by_name_and_it_can_be_resumed(folder: Path, 
     require_equal(run, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_judge_that_hangs_and_may_not_be_replaced_ends_the_run_by_name(folder: Path) -> None:
-    run, prepared = started(folder, "hung-judge", "resources.restarts=0", "judges.reward.timeout=8")
+    run, prepared = started(
+        folder, "hung-judge", "resources.restarts=0", "judges.reward.timeout=15", "learner.refills=0"
+    )
     began: list[float] = []
 
     def hang() -> None:

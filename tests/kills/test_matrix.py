@@ -19,7 +19,7 @@ from tests.kills.driver import Drivers, Moment, drivers, left_over
 from tests.kills.equal import differences
 from tests.kills.tiny import EVERY, GROUP, STEPS, TINY
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 ALGORITHMS = {
     "grpo": ["learner.kl_coeff=0.05"],

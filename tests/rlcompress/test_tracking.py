@@ -76,13 +76,20 @@ def test_the_table_of_a_resumed_run_is_that_of_one_that_was_never_interrupted(tm
     assert table.read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
 
 
-def test_synced_events_are_on_the_disk(tmp_path):
-    tracker = Tracker(TrackingConfig(csv=False), tmp_path, "run")
-    tracker.log(1, {"reward/mean": 0.5})
-    tracker.sync()
+def test_the_curves_of_a_resumed_run_are_drawn_from_its_metrics(tmp_path):
+    """What the lost process had not written, or wrote after the checkpoint, makes no difference."""
+    config = TrackingConfig(csv=False)
+    killed = Tracker(config, tmp_path, "run")
+    for step in (1, 2, 3):
+        killed.log(step, {"early": step, "bad": math.nan} if step < 3 else {"late": step})
+    killed.close()
+    for events in (tmp_path / "tensorboard").iterdir():
+        events.write_bytes(events.read_bytes()[:50])
+    with Tracker(config, tmp_path, "run", after=2) as tracker:
+        tracker.log(3, {"again": 3})
     (events,) = (tmp_path / "tensorboard").iterdir()
-    assert b"reward/mean" in events.read_bytes()
-    tracker.close()
+    found = {name: events.read_bytes().count(name) for name in (b"early", b"late", b"again", b"bad")}
+    assert found == {b"early": 2, b"late": 0, b"again": 1, b"bad": 0}
 
 
 def test_a_new_run_starts_new_files(tmp_path):
