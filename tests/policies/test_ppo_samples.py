@@ -199,3 +199,10 @@ def test_the_value_pass_in_chunks_is_the_same_and_keeps_no_graph(build: Build) -
         rl_module=learner.module, batch={}, episodes=episodes, shared_data={}, metrics=learner.metrics
     )
     assert not batch[DEFAULT_MODULE_ID]["value_P"].requires_grad
+
+
+@pytest.mark.slow
+def test_two_learners_learn_what_one_learns(build: Build) -> None:
+    one, _ = trained(build(**PPO, runners=0), 2)
+    two, _ = trained(build(**PPO, runners=0, learners=2), 2)
+    assert same_weights(one, two, within=1e-5)
