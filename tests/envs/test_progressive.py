@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -187,3 +188,10 @@ def test_it_can_be_sent_to_another_process_in_the_middle_of_an_episode(arguments
     one, other = (e.step(actions(env.action_space.shape, 1)) for e in (env, copy))
     assert one[1] == other[1]
     np.testing.assert_array_equal(one[0]["alive"], other[0]["alive"])
+
+
+def test_gymnasium_makes_it_by_its_id() -> None:
+    env = gym.make("rlcompress/TokenMasking-v0", form="progressive", passes=2)
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[2] for _ in range(2)]
+    assert ends == [False, True]
