@@ -20,7 +20,7 @@ from rlcompress.judges.build import load_judge
 from rlcompress.words import Judgement, JudgeRequest
 
 _PAUSE = 0.2  # seconds between attempts while an actor restarts
-_START = 60.0  # seconds that a process which replaces a hung one may take until it listens
+_START = 60.0  # seconds, at most, that a process which replaces a hung one may take until it listens
 
 
 class JudgeService:
@@ -115,7 +115,7 @@ class RemoteJudge:
                 if replaced:
                     break
                 ray.kill(self._actor, no_restart=False)  # it hangs: its process is replaced, and asked once more
-                deadline, replaced = time.monotonic() + _START + self.timeout, True
+                deadline, replaced = time.monotonic() + self.timeout + min(_START, self.timeout), True
             except RayTaskError as error:
                 raise error.as_instanceof_cause() from None  # the judge itself raised: a bug, not an absence
             except (RayActorError, ValueError) as error:  # dead, restarting, or not registered (yet)
@@ -123,8 +123,6 @@ class RemoteJudge:
                     raise UserError(
                         f"judge {self.name!r} cannot start: {str(error).strip().splitlines()[-1]}"
                     ) from error
-                if replaced and isinstance(error, ValueError):
-                    break  # it has no restart left, so its name is gone
                 self._actor = None
                 time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
         raise JudgeUnavailable(

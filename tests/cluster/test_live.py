@@ -150,7 +150,7 @@ def test_killed_or_hung_inside_an_update_it_makes_the_same_version(
     marker = tmp_path / "marker"
     marker.touch()
     given = (str(marker), "advance", fault)
-    timeout = 60.0 if fault == "die" else 10.0
+    timeout = 60.0 if fault == "die" else 20.0
     with served(f"inside {fault}", frozen, tmp_path / "v", data, *given, timeout=timeout) as (teacher, judge, _):
         for number, (metrics, expected) in enumerate(undisturbed, 1):
             if number == 2:
@@ -165,7 +165,7 @@ def test_killed_or_hung_in_a_verdict_it_is_asked_once_more(
     ray_cluster: None, data: Path, frozen: Path, tmp_path: Path, fault: str
 ) -> None:
     given = (str(tmp_path / "marker"), "judge", fault)
-    timeout = 60.0 if fault == "die" else 10.0
+    timeout = 60.0 if fault == "die" else 20.0
     asked = own_masks(data)
     with served(f"verdict {fault}", frozen, tmp_path / "v", data, *given, timeout=timeout) as (_, judge, twin):
         scores = [score for score, _ in verdicts(judge, asked)]
