@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -66,7 +66,7 @@ class PPOConfig(CompressorConfig):
             env_to_module_connector=functools.partial(_to_module, texts),
             module_to_env_connector=functools.partial(_to_env, texts, passes),
         )
-        self.training(learner_connector=functools.partial(_to_learner, texts))
+        self.learners(learner_connector=functools.partial(_to_learner, texts))
         self.rl_module(rl_module_spec=RLModuleSpec(module_class=PassesModule, model_config=model_config))
         return self
 
@@ -142,31 +142,33 @@ class MaskingPPO(CompressorAlgorithm[Walks]):
         return usable, {**{k: float(v) for k, v in counts.items()}, **_episode_metrics(usable)}
 
     def learn(self, samples: list[Walks], settings: LearnerConfig) -> Metrics:
-        """Several epochs of minibatches over the steps, until the policy has moved by `target_kl`."""
+        """Several epochs of minibatches over the steps, up to the first update that meets a KL above `target_kl`."""
         columns = self._prepared([episode for walk in samples for episode in walk.episodes])
         rows, lr = len(columns[DRAWS]), learning_rate(settings, self.iteration)
         updates: list[Metrics] = []
-        first: Metrics = {}
-        epoch = 0
-        for epoch in range(1, settings.epochs + 1):
-            rng = np.random.default_rng([self.config.run_seed, _SHUFFLE, self.iteration, epoch])
-            parts = np.array_split(rng.permutation(rows), -(-rows // settings.minibatch))
-            updates = [self._update({name: column[part] for name, column in columns.items()}, lr) for part in parts]
-            first = first or updates[0]
+        for part in self._minibatches(rows, settings):
+            updates.append(self._update({name: column[part] for name, column in columns.items()}, lr))
             check_skipped(updates[-1], settings)
-            if settings.target_kl is not None and _mean(updates, "learner/kl") > settings.target_kl:
+            if settings.target_kl is not None and updates[-1]["learner/kl"] > settings.target_kl:
                 break
         self.entropy = _mean(updates, "learner/entropy") / float(np.log(np.maximum(2, columns[FREE])).mean())
         averaged = {f"learner/{name}": _mean(updates, f"learner/{name}") for name in SHARES}
         return {
             **updates[-1],
             **averaged,
-            "learner/ratio_deviation": first["learner/ratio_deviation"],
-            "learner/epochs": float(epoch),
+            "learner/ratio_deviation": updates[0]["learner/ratio_deviation"],
+            "learner/kl": updates[-1]["learner/kl"],
+            "learner/updates": float(len(updates)),
             "learner/lr": lr,
             "learner/decisions": float(columns[DRAWS].sum()),
             "learner/explained_variance": _explained(columns[VALUE], columns[TARGET]),
         }
+
+    def _minibatches(self, rows: int, settings: LearnerConfig) -> Iterator[NDArray[np.int64]]:
+        """Rows of each update, epoch by epoch; a shuffle follows from the seed, the iteration and the epoch."""
+        for epoch in range(settings.epochs):
+            rng = np.random.default_rng([self.config.run_seed, _SHUFFLE, self.iteration, epoch])
+            yield from np.array_split(rng.permutation(rows), -(-rows // settings.minibatch))
 
     def _prepared(self, episodes: list[SingleAgentEpisode]) -> dict[str, NDArray[Any]]:
         """The batch of the iteration, from the first learner's pipeline and critic."""

@@ -187,7 +187,7 @@ class LearnerConfig(Section):
     value_coeff: float = Field(0.5, ge=0, description="ppo: weight of the critic's loss, which moves the critic alone")
     value_clip: float | None = Field(None, gt=0, description="ppo: how far a value may move in one iteration")
     minibatch: Positive = Field(64, description="ppo: steps of episodes in one update")
-    target_kl: float | None = Field(0.03, gt=0, description="ppo: KL a decision after which no further epoch is run")
+    target_kl: float | None = Field(0.03, gt=0, description="ppo: KL a decision that ends the updates on a batch")
     spread_floor: float = Field(1e-6, ge=0, description="groups whose rewards spread less are dropped")
     refills: NonNegative = Field(2, description="rounds of new prompts to replace dropped groups")
     nan_limit: NonNegative = Field(5, description="skipped non-finite updates before the run fails")

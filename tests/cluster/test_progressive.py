@@ -33,7 +33,7 @@ def test_it_is_learned_validated_measured_and_reported(run: RunDirectory) -> Non
     rows = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1, 2]
     assert rows[-1]["episode/decisions"] > 1
-    assert rows[-1]["learner/epochs"] == 2
+    assert 1 <= rows[-1]["learner/updates"] <= 2, "48 steps are one minibatch, twice"
     assert np.isfinite(rows[-1]["validation/distortion_bits"])
     document = load_results(run.path / "evaluation" / "results.json")
     assert {row["method"] for row in document["results"]} == {"rl", "random", "warm_start"}

@@ -22,8 +22,8 @@ def slow(*values: int) -> object:
 @pytest.mark.parametrize(("seed", "passes"), [(0, 3), slow(1, 3), slow(2, 3), slow(0, 2), slow(0, 4), slow(0, 1)])
 def test_the_served_policy_keeps_the_costly_words(build: Build, start: Path, seed: int, passes: int) -> None:
     held_out = planted.examples(64, seed=1)
-    started = time.monotonic()
     algorithm = build(algorithm="ppo", runners=1, seed=seed, passes=passes, texts=256, **SETTINGS)
+    started = time.monotonic()
     assert planted.share_of_best(planted.served(algorithm, start), held_out, passes=passes) < 0.8
     for _ in range(SETTINGS["iterations"]):
         algorithm.train()

@@ -61,7 +61,7 @@ def test_the_version_is_the_one_that_was_read() -> None:
         (Algorithm.restore_env_runners, {"env_runner_group"}),
         (SingleAgentEnvRunner.sample, {"num_episodes", "force_reset"}),
         (AlgorithmConfig.env_runners, {"gym_env_vectorize_mode", "env_to_module_connector", "module_to_env_connector"}),
-        (AlgorithmConfig.training, {"learner_connector"}),
+        (AlgorithmConfig.learners, {"learner_connector"}),
         (GeneralAdvantageEstimation.__call__, {"rl_module", "episodes", "batch"}),
         (ConnectorV2.add_n_batch_items, {"batch", "column", "items_to_add", "num_items", "single_agent_episode"}),
         (LearnerGroup.foreach_learner, {"func", "remote_actor_ids"}),
