@@ -204,7 +204,7 @@ def test_a_hanging_judge_fails_by_name_and_in_time(ray_cluster: None, requests: 
     with actor("hangs", Hangs):
         started = time.monotonic()
         verdicts = RemoteJudge("hangs", 1.0).judge(requests)
-        assert 0.9 < time.monotonic() - started < 5
+        assert 1.9 < time.monotonic() - started < 20, "asked, replaced, asked again: 1 s each; it would take 30 s"
     assert [verdict.status for verdict in verdicts] == [Status.JUDGE_FAILED] * 6
     assert verdicts[0].detail["why"] == "judge 'hangs' gave no answer to judge within 1 s (judges.reward.timeout)"
     assert np.isnan(verdicts[0].score)
