@@ -94,9 +94,7 @@ def test_a_named_checkpoint_drops_what_came_later(tmp_path: Path) -> None:
     assert rewind(run, checkpoint_name(1)).step == 1
     assert names(run) == ["best", checkpoint_name(0), checkpoint_name(1), "last"]
     assert best(run) == checkpoint_name(1)
-    with pytest.raises(
-        UserError, match=r"no checkpoint iteration-000007 .*there are: iteration-000000, "
-    ):
+    with pytest.raises(UserError, match=r"no checkpoint iteration-000007 .*there are: iteration-000000, "):
         rewind(run, checkpoint_name(7))
     tear(run, 0)
     with pytest.raises(UserError, match="weights has changed"):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 
@@ -32,10 +31,9 @@ def test_documents_are_prose(documents: list[tuple[str, str]]) -> None:
         assert sum(c.isalpha() or c in " ,." for c in text) / len(text) > 0.75, name
 
 
-def test_it_takes_seconds_and_imports_nothing() -> None:
-    before, began = set(sys.modules), time.process_time()
+def test_it_imports_nothing() -> None:
+    before = set(sys.modules)
     builtin_documents()
-    assert time.process_time() - began < 5
     assert {name for name in set(sys.modules) - before if not name.startswith("encodings")} == set()
 
 
