@@ -18,7 +18,7 @@ from torch import Tensor
 
 from policies.module import SCORES
 from policies.texts import Texts
-from rlcompress.advantages import generalised, normalised
+from rlcompress.advantages import beyond_others, generalised, normalised
 from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import Ranking, budget_tokens, pass_rate, rank
 from rlcompress.words import FloatArray
@@ -137,8 +137,9 @@ class WholeEpisodeAdvantages(GeneralAdvantageEstimation):
     follows the last step, so there is nothing to bootstrap from and no row to add.
     """
 
-    def __init__(self, *, gamma: float, lambda_: float, chunk: int) -> None:
+    def __init__(self, *, gamma: float, lambda_: float, against_others: bool, chunk: int) -> None:
         super().__init__(gamma=gamma, lambda_=lambda_)
+        self.against_others = against_others
         self.chunk = chunk
 
     def __call__(self, *, rl_module: Any, episodes: Episodes, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -152,6 +153,9 @@ class WholeEpisodeAdvantages(GeneralAdvantageEstimation):
         advantage_BT = generalised(reward_BT, value_BT, gamma=self.gamma, lam=self.lambda_)
         columns[VALUE] = value_P
         columns[TARGET] = (advantage_BT + value_BT).flatten().to(value_P.dtype)
+        if self.against_others:
+            group_B = torch.tensor([episode.get_infos(0)["task"].serial for episode in episodes], device=value_P.device)
+            advantage_BT = beyond_others(advantage_BT, group_B)
         columns[ADVANTAGE] = normalised(advantage_BT.flatten(), columns[DRAWS] > 0).to(value_P.dtype)
         return batch
 

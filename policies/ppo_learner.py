@@ -65,6 +65,7 @@ class PPOLearner(CompressorLearner):
             WholeEpisodeAdvantages(
                 gamma=self.settings["gamma"],
                 lambda_=self.settings["gae_lambda"],
+                against_others=self.settings["against_others"],
                 chunk=min(_VALUE_ROWS, self.settings["micro_batch"] or _VALUE_ROWS),
             )
         )

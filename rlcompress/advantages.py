@@ -78,6 +78,20 @@ def generalised(reward_BT: Tensor, value_BT: Tensor, *, gamma: float, lam: float
     return advantage_BT
 
 
+def beyond_others(advantage_BT: Tensor, group_B: Tensor) -> Tensor:
+    """A − mean of the other episodes' A at the same step in the same group; A itself where an episode is alone.
+
+    What other samples of a prompt gained says nothing of one's own actions: a baseline without bias (as in RLOO,
+    Ahmadian et al. 2024) that takes away what the critic does not know of the prompt.
+    """
+    _, index_B = torch.unique(group_B, return_inverse=True)
+    groups = int(index_B.max()) + 1
+    size_B1 = torch.bincount(index_B, minlength=groups)[index_B][:, None].to(advantage_BT.dtype)
+    total_BT = advantage_BT.new_zeros(groups, advantage_BT.shape[1]).index_add(0, index_B, advantage_BT)[index_B]
+    others_BT = (total_BT - advantage_BT) / (size_B1 - 1).clamp(min=1)
+    return advantage_BT - torch.where(size_B1 > 1, others_BT, 0.0)
+
+
 def normalised(advantage: Tensor, mask: Tensor) -> Tensor:
     """(A − mean) / (std + 1e-8) over the places of `mask`, std with divisor n; 0 elsewhere."""
     count = mask.sum().clamp(min=1)

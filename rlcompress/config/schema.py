@@ -184,6 +184,9 @@ class LearnerConfig(Section):
     temperature: ScheduleConfig = ScheduleConfig()
     gamma: float = Field(1.0, gt=0, le=1, description="ppo: discount; at 1 the return is the reward of the final text")
     gae_lambda: Fraction = Field(0.95, description="ppo: 1 trusts the sampled return alone, 0 the critic")
+    against_others: bool = Field(
+        True, description="ppo: an advantage counts beyond that of the prompt's other samples at the same step"
+    )
     value_coeff: float = Field(0.5, ge=0, description="ppo: weight of the critic's loss, which moves the critic alone")
     value_clip: float | None = Field(None, gt=0, description="ppo: how far a value may move in one iteration")
     minibatch: Positive = Field(64, description="ppo: steps of episodes in one update")

@@ -207,3 +207,18 @@ def test_two_learners_learn_what_one_learns(build: Build) -> None:
     one, _ = trained(build(**PPO, runners=0), 2)
     two, _ = trained(build(**PPO, runners=0, learners=2), 2)
     assert same_weights(one, two, within=1e-5)
+
+
+def test_advantages_count_beyond_the_prompts_other_samples_if_asked(build: Build) -> None:
+    """Off, they are GAE's; on, those of a prompt's samples cancel at each step."""
+    prepared = {}
+    for asked in (False, True):
+        algorithm = build(**PPO, runners=0, against_others=asked)
+        report = MaskingPPO.sample_on(algorithm.env_runner_group.local_env_runner, algorithm.next_tasks(8))
+        episodes = [episode for walk in report.results for episode in walk.episodes]
+        columns = algorithm.learner_group._learner.prepare(episodes)
+        prepared[asked] = columns["advantage_P"].reshape(8, 4, 3)
+        assert abs(columns["advantage_P"].mean()) < 1e-6
+        assert columns["advantage_P"].std() == pytest.approx(1.0, abs=1e-5)
+    assert np.abs(prepared[True].sum(1)).max() < 1e-5
+    assert np.abs(prepared[False].sum(1)).max() > 0.1

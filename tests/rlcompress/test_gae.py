@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlcompress.advantages import generalised, normalised
+from rlcompress.advantages import beyond_others, generalised, normalised
 from rlcompress.losses import value_loss
 
 SHARES = st.floats(0.0, 1.0)
@@ -76,3 +76,13 @@ def test_a_value_beyond_the_clip_has_no_gradient_where_it_would_gain() -> None:
     value_loss(value, torch.tensor([0.0]), torch.tensor([1.0]), clip=0.1, count=1).backward()
     assert value.grad is not None
     assert value.grad.item() == 0.0
+
+
+@given(st.integers(0, 999), st.lists(st.integers(0, 3), min_size=1, max_size=9))
+def test_beyond_others_equals_the_slow_twin(seed: int, groups: list[int]) -> None:
+    advantage_BT, _ = drawn(seed, len(groups), 3)
+    found = beyond_others(torch.from_numpy(advantage_BT), torch.tensor(groups))
+    for b, group in enumerate(groups):
+        others = [advantage_BT[i] for i, other in enumerate(groups) if other == group and i != b]
+        expected = advantage_BT[b] - (np.mean(others, 0) if others else 0.0)
+        np.testing.assert_allclose(found[b].numpy(), expected, atol=1e-12)
