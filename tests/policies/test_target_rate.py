@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +88,7 @@ def iterate(algorithm: GRPO, iterations: int) -> None:
 @pytest.mark.learning
 @pytest.mark.parametrize(("target", "seed"), [(0.3, 0), pytest.param(0.6, 1, marks=pytest.mark.slow)])
 def test_the_served_policy_keeps_the_target(build: Build, start: Path, target: float, seed: int) -> None:
-    started = time.monotonic()
     schedule = {"iterations": 150, "samples_per_prompt": 8, "lr": 3e-3, "lr_end": 3e-4}
     algorithm = build(runners=0, seed=seed, texts=256, **PRICED, reward={"target_rate": target}, **schedule)
     iterate(algorithm, 150)
     assert served_rate(planted.served(algorithm, start)) == pytest.approx(target, abs=0.04)
-    assert time.monotonic() - started < 120, "a quarter of that on a free machine"
