@@ -185,24 +185,10 @@ def _status(arguments: Arguments) -> None:
 
 
 def _evaluate(arguments: Arguments) -> None:
-    cluster = _upstairs("cluster", arguments.command)
-    written = cluster.evaluate(
+    """`evaluate` with one target, or `compare` with several."""
+    stage = getattr(_upstairs("cluster", arguments.command), arguments.command)
+    written = stage(
         arguments.target,
-        data=arguments.data,
-        rates=arguments.rates,
-        seeds=arguments.seeds,
-        judge=arguments.judge,
-        out=arguments.out,
-        methods=arguments.methods,
-        skip_trained=arguments.skip_trained,
-    )
-    print(written)
-
-
-def _compare(arguments: Arguments) -> None:
-    cluster = _upstairs("cluster", arguments.command)
-    written = cluster.compare(
-        arguments.targets,
         data=arguments.data,
         rates=arguments.rates,
         seeds=arguments.seeds,
@@ -312,7 +298,7 @@ HANDLERS: dict[str, Handler] = {
     "status": _status,
     "evaluate": _evaluate,
     "baselines": _baselines,
-    "compare": _compare,
+    "compare": _evaluate,
     "report": _report,
     "compress": _compress,
     "tune": _tune,

@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _add_evaluation(baselines)
 
     compare = command("compare", "evaluate several runs or artifacts together, paired against the first")
-    compare.add_argument("targets", nargs="+", metavar="RUN_OR_ARTIFACT")
+    compare.add_argument("target", nargs="+", metavar="RUN_OR_ARTIFACT")
     compare.add_argument("--judge", metavar="MODEL", help="default: the first run's judges/heldout")
     compare.add_argument("--skip-trained", action="store_true", help="drop and count rows that were trained on")
     _add_evaluation(compare)
