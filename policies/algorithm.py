@@ -7,6 +7,7 @@ that a checkpoint would have to hold.
 
 from __future__ import annotations
 
+import abc
 import functools
 import time
 from collections.abc import Sequence
@@ -141,22 +142,22 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.last_metrics: Metrics = {}
         self.last_rollout: list[Rolled] = []
 
+    @abc.abstractmethod
     def try_env(self) -> None:
         """Make and close one environment here, so that what is wrong with it is raised."""
-        raise NotImplementedError
 
     @staticmethod
+    @abc.abstractmethod
     def sample_on(runner: Any, tasks: Sequence[Task]) -> SampleReport[Any]:
         """Sample `tasks` on one runner, in its process; exceptions become part of the report."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def collect(self, settings: LearnerConfig) -> tuple[list[R], Metrics]:
         """What one iteration learns from, with counts; sets `last_rollout`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def learn(self, samples: list[R], settings: LearnerConfig) -> Metrics:
         """Update the learner; sets `entropy`, normalised to [0, 1], for adaptive schedules."""
-        raise NotImplementedError
 
     def training_step(self) -> None:
         settings = self.config.learner_settings

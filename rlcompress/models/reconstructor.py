@@ -7,6 +7,7 @@ at the kept places is `ids_BT` unless `visible_BT` says otherwise: that is how o
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import json
 import math
@@ -121,14 +122,14 @@ def _convolution(width: int, layers: int, dropout: float) -> list[nn.Module]:
 BLOCKS = {"attention": _attention, "convolution": _convolution}
 
 
-class _HubReconstructor(nn.Module):
+class _HubReconstructor(nn.Module, abc.ABC):
     """A Hugging Face language model and how it is asked for the dropped tokens of each row."""
 
     model: Any
 
+    @abc.abstractmethod
     def logits(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor) -> Tensor:
         """Logits [B, T, V] of the token at each place, given what is kept of `visible_BT`."""
-        raise NotImplementedError
 
     def dropped_nll(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """Nats of the dropped tokens, flat [number of dropped tokens]; differentiable."""
