@@ -40,7 +40,7 @@ def sentence_texts(text: str) -> list[str]:
     return [text[a:b] for a, b in pairwise(bounds)]
 
 
-def sentence_of_units(units: Units) -> IntArray:
+def sentence_numbers(units: Units) -> IntArray:
     """Which sentence [N] of `sentence_texts(units.text)` each unit starts in."""
     starts_S = unit_starts(units.text, "sentence")
     return (np.searchsorted(starts_S, units.starts_N, side="right") - 1).astype(np.int64)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlcompress.judges.ngram import WordTokenizer
-from rlcompress.questions.sentences import cosines, mix, scaled, sentence_of_units, sentence_texts, spread
+from rlcompress.questions.sentences import cosines, mix, scaled, sentence_numbers, sentence_texts, spread
 from rlcompress.text.segment import Segmenter
 
 TEXT = "Dr. Hall paid 3.50 of it. Who else? Nobody did!\n\n日本語の文。次の文。 The end"
@@ -28,7 +28,7 @@ def test_every_unit_lies_in_its_sentence(text: str, granularity: str) -> None:
     units = Segmenter(TOKENIZER, granularity)(text)
     sentences = sentence_texts(text)
     assert "".join(sentences) == text
-    number_N = sentence_of_units(units)
+    number_N = sentence_numbers(units)
     assert number_N.shape == (len(units),)
     ends = np.cumsum([len(sentence) for sentence in sentences])
     for start, number in zip(units.starts_N, number_N, strict=True):
@@ -40,9 +40,9 @@ def test_every_unit_lies_in_its_sentence(text: str, granularity: str) -> None:
 def test_words_get_the_score_of_their_sentence() -> None:
     units = Segmenter(TOKENIZER)("One two. Three four five.")
     assert units.words() == ["One ", "two", ". ", "Three ", "four ", "five", "."]
-    assert spread(np.array([0.5, 2.0]), sentence_of_units(units)).tolist() == [0.5] * 3 + [2.0] * 4
+    assert spread(np.array([0.5, 2.0]), sentence_numbers(units)).tolist() == [0.5] * 3 + [2.0] * 4
     empty = Segmenter(TOKENIZER)("")
-    assert spread(np.zeros(0), sentence_of_units(empty)).shape == (0,)
+    assert spread(np.zeros(0), sentence_numbers(empty)).shape == (0,)
 
 
 @given(numbers)
