@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlcompress.config.baselines import BaselinesConfig as BaselinesConfig
+from rlcompress.config.embedding import EmbedderConfig as EmbedderConfig
 from rlcompress.config.judging import CotrainConfig as CotrainConfig
 from rlcompress.config.judging import JudgeConfig as JudgeConfig
 from rlcompress.config.judging import JudgesConfig as JudgesConfig
@@ -308,11 +310,13 @@ class RunConfig(Section):
     judges: JudgesConfig = JudgesConfig()
     cotrain: CotrainConfig = CotrainConfig()
     policy: PolicyConfig = PolicyConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
     warm_start: WarmStartConfig = WarmStartConfig()
     learner: LearnerConfig = LearnerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    baselines: BaselinesConfig = BaselinesConfig()
     tracking: TrackingConfig = TrackingConfig()
     tune: TuneConfig = TuneConfig()
     serve: ServeConfig = ServeConfig()
