@@ -29,14 +29,15 @@ Episodes = Sequence[SingleAgentEpisode]
 ORDER, DRAWS, FREE, TAU, LOGP = "order_PN", "draws_P", "free_P", "tau_P", "logp_PN"
 ADVANTAGE, TARGET, VALUE = "advantage_P", "target_P", "value_P"
 
+_NUMBERS = {"progress_P": "progress", "left_P": "budget_left", "rate_P": "rate", "paid_P": "paid"}  # column: observed
 _NOISE = 2  # which stream of the run's seed this is, as in the group runner
 
 
 class RowFeatures(ConnectorV2):
     """Observations of rows as the columns that the module takes; the same in runners and learners.
 
-    Adds the features of the texts and `alive_PN`, `progress_P`, `left_P`, `rate_P`: of the newest observation of each
-    episode, or, for a learner, of all that were acted on.
+    Adds the features of the texts and `alive_PN`, `progress_P`, `left_P`, `rate_P`, `paid_P`: of the newest
+    observation of each episode, or, for a learner, of all that were acted on.
     """
 
     def __init__(self, texts: Texts, *, as_learner: bool, **kwargs: Any) -> None:
@@ -51,7 +52,7 @@ class RowFeatures(ConnectorV2):
         together = {name: np.concatenate([one[name] for one in seen]) for name in seen[0]}
         columns = self.table.features(together["row"][:, 0].tolist(), module.unwrapped())
         columns["alive_PN"] = together["alive"][:, : columns["exists_PN"].shape[1]].astype(np.bool_)
-        for column, name in (("progress_P", "progress"), ("left_P", "budget_left"), ("rate_P", "rate")):
+        for column, name in _NUMBERS.items():
             columns[column] = together[name][:, 0].astype(np.float32)
         start = 0
         for episode, length in zip(episodes, lengths, strict=True):

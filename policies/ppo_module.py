@@ -10,10 +10,10 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from torch import Tensor
 
-from policies.module import FEATURES, SCORES, MaskingModule
+from policies.module import SCORES, MaskingModule
 from rlcompress.models.critic import Critic
 
-STATE = ("alive_PN", "progress_P", "left_P", "rate_P")
+STATE = ("alive_PN", "progress_P", "left_P", "rate_P", "paid_P")
 
 
 class PassesModule(MaskingModule, ValueFunctionAPI, InferenceOnlyAPI):
@@ -34,7 +34,7 @@ class PassesModule(MaskingModule, ValueFunctionAPI, InferenceOnlyAPI):
         """What the network knows of each unit [P, N, D + 2] of what is left of the texts."""
         kind = batch["ids_PWT"].device.type
         with torch.autocast(kind, self.autocast, enabled=self.autocast is not None):
-            return self.network.pooled({name: batch[name] for name in (*FEATURES, "alive_PN")})
+            return self.network.pooled({name: batch[name] for name in (*self.features.names, "alive_PN")})
 
     def _forward(self, batch: Mapping[str, Tensor], **kwargs: Any) -> dict[str, Tensor]:
         return {SCORES: self.network.scores(self.known(batch), batch["exists_PN"]).float()}

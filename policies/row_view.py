@@ -21,7 +21,8 @@ Observation = dict[str, NDArray[Any]]
 class RowView(VectorEnv[Any, Any, Any]):
     """A progressive `TokenMaskingVector` whose texts are replaced by their row in the training split.
 
-    Episodes are those of the tasks that were handed out last: RLlib resets without saying what to.
+    Episodes are those of the tasks that were handed out last: RLlib resets without saying what to. `paid` is the sum
+    of the rewards so far, for the critic: what serves a text has no judge, so the environment does not show it.
     Infos: `task`, `sample` and `units` (their number) after a reset; `status`, `terms`, `achieved_rate` and
     `judge_version` after a step.
     """
@@ -33,12 +34,14 @@ class RowView(VectorEnv[Any, Any, Any]):
         self.num_envs = texts.num_envs
         single = texts.single_observation_space
         row = spaces.Box(0, np.iinfo(np.int64).max, (1,), np.int64)
-        self.single_observation_space = spaces.Dict({"row": row, **{name: single[name] for name in SEEN}})
+        paid = spaces.Box(-np.inf, np.inf, (1,), np.float64)
+        self.single_observation_space = spaces.Dict({"row": row, "paid": paid, **{name: single[name] for name in SEEN}})
         self.single_action_space = texts.single_action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = texts.action_space
         self._asked: list[tuple[Task, int]] = []
         self._row_B1 = np.zeros((self.num_envs, 1), np.int64)
+        self._paid_B1 = np.zeros((self.num_envs, 1))
 
     def hand_out(self, asked: Sequence[tuple[Task, int]]) -> None:
         """The next reset starts these episodes, each a task and which of its samples."""
@@ -52,6 +55,7 @@ class RowView(VectorEnv[Any, Any, Any]):
         picked = {"indices": columns["example"], "rates": columns["rate"], "prices": columns["price"]}
         observed, infos = self.texts.reset(seed=seed, options=picked)
         self._row_B1 = np.asarray(infos["index"], np.int64)[:, None]
+        self._paid_B1 = np.zeros((self.num_envs, 1))
         told = {
             "task": _objects(tasks),
             "sample": np.asarray([sample for _, sample in self._asked]),
@@ -61,6 +65,8 @@ class RowView(VectorEnv[Any, Any, Any]):
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Any]:
         observed, reward_B, terminated_B, truncated_B, infos = self.texts.step(actions)
+        # a failed verdict is NaN: its episode leaves the loss whole, and the critic's other rows stay numbers
+        self._paid_B1 = np.nan_to_num(self._paid_B1 + np.asarray(reward_B, np.float64)[:, None])
         told = {
             "status": infos["status"],
             "terms": infos["reward_terms"],
@@ -73,7 +79,7 @@ class RowView(VectorEnv[Any, Any, Any]):
         self.texts.close()
 
     def _numbers(self, observed: Observation) -> Observation:
-        return {"row": self._row_B1.copy(), **{name: observed[name] for name in SEEN}}
+        return {"row": self._row_B1.copy(), "paid": self._paid_B1.copy(), **{name: observed[name] for name in SEEN}}
 
 
 def _objects(values: Sequence[object]) -> NDArray[np.object_]:

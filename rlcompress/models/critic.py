@@ -5,14 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-_NUMBERS = 4  # progress, budget left, rate, logarithm of the units that are left
+_NUMBERS = 5  # progress, budget left, rate, reward so far, logarithm of the units that are left
 
 
 class Critic(nn.Module):
     """V(state) from the mean of what the scorer knows of the units that are left, and numbers of the state.
 
-    The scorer's values come in detached: fitting values never moves the policy. The last layer starts at zero, so an
-    untrained critic says 0 everywhere.
+    Rewards of an episode add up to that of its last text, so V = F − paid: a forecast F of the last text's reward,
+    less what has been paid already. A critic that had to tell `paid` from the units would need the judge for it, and
+    what it misses of it would hide what an action is worth. The scorer's values come in detached: fitting values never
+    moves the policy. The last layer starts at zero, so an untrained critic forecasts 0 everywhere.
     """
 
     def __init__(self, width: int) -> None:
@@ -25,13 +27,20 @@ class Critic(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(
-        self, known_PND: Tensor, alive_PN: Tensor, progress_P: Tensor, left_P: Tensor, rate_P: Tensor
+        self,
+        known_PND: Tensor,
+        alive_PN: Tensor,
+        progress_P: Tensor,
+        left_P: Tensor,
+        rate_P: Tensor,
+        paid_P: Tensor,
     ) -> Tensor:
-        """Values [P] from units [P, N, D] with their mask, t/K, budget left as a share, and the requested rate."""
+        """Values [P] from units [P, N, D] with their mask, t/K, budget left as a share, rate, reward so far."""
         alive_PN1 = alive_PN[..., None].to(known_PND.dtype)
         count_P1 = alive_PN1.sum(1)
         mean_PD = (known_PND.detach() * alive_PN1).sum(1) / count_P1.clamp(min=1.0)
-        numbers = torch.stack([progress_P, left_P, rate_P, count_P1[:, 0].clamp(min=1.0).log()], -1).to(mean_PD.dtype)
+        columns = [progress_P, left_P, rate_P, paid_P, count_P1[:, 0].clamp(min=1.0).log()]
+        numbers = torch.stack(columns, -1).to(mean_PD.dtype)
         hidden = nn.functional.gelu(self.hidden(torch.cat([self.norm(mean_PD), numbers], -1)))
         value_P1: Tensor = self.head(nn.functional.gelu(self.inner(hidden)))
-        return value_P1[:, 0]
+        return value_P1[:, 0] - paid_P

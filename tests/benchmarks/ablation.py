@@ -1,9 +1,10 @@
 """`make study-ablation`: GRPO, PPO and REINFORCE from one start, at equal samples and at equal time, on three seeds.
 
 A sample is one judged compression: a one-step episode has one, an episode of K passes has K. First every algorithm
-gets the samples of `tune_configs/masking/study.yaml`; then PPO and REINFORCE get as many iterations as take as long as
-GRPO's learning took in the same session. The runs of a seed share data, judges and warm start, and are compared on the
-same held-out texts under the judge that no training saw.
+gets the samples of GRPO's iterations; then PPO and REINFORCE get as many iterations as take as long as GRPO's learning
+took in the same session. `ppo` decides once, as the others do; `ppo_passes` twice, as `progressive.yaml` ships it. The
+runs of a seed share data, judges and warm start, and are compared on the same held-out texts under the judge that no
+training saw.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ from rlcompress.runs import RunDirectory
 
 RESULTS = Path(__file__).parent / "results" / "ablation"
 FILES = ("results.json", "items.parquet", "table.txt")
-GRPO_ITERATIONS = 300
+GRPO_ITERATIONS = 150
 BESIDE = ("random", "rare", "adaptive_add", "prior", "warm_start")
 # algorithm -> its configuration; judges and evaluation are the masking study's
 VARIANTS = {
     "grpo": ("tune_configs/masking/quickstart.yaml", []),
-    "ppo": ("tune_configs/masking/progressive.yaml", []),
+    "ppo": ("tune_configs/masking/progressive.yaml", ["env.passes=1", "learner.minibatch=128"]),
+    "ppo_passes": ("tune_configs/masking/progressive.yaml", []),
     "reinforce": ("tune_configs/masking/quickstart.yaml", ["learner.algorithm=reinforce"]),
 }
 COMMON = [
@@ -78,7 +80,7 @@ def main() -> None:
             count = max(1, round(samples / samples_an_iteration(config)))
             config = configured(variant, variant, seed, [*arguments.set, f"learner.iterations={count}"])
             runs[variant], costs[variant] = learned(config)
-        for variant in ("ppo", "reinforce"):
+        for variant in ("ppo", "ppo_passes", "reinforce"):
             count = max(1, round(costs[variant]["iterations"] * costs["grpo"]["seconds"] / costs[variant]["seconds"]))
             name = f"{variant}_equal_time"
             config = configured(variant, name, seed, [*arguments.set, f"learner.iterations={count}"])

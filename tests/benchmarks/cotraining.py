@@ -30,11 +30,11 @@ COMMON = [
     "runs=runs/cotraining",
     "judges.reward.steps=1500",
     "judges.heldout.steps=1500",
-    "learner.iterations=300",
+    "learner.iterations=150",
     "checkpoint.validate_every=50",
     "evaluate.texts=400",
     "evaluate.adapt_steps=100",
-    "evaluate.methods=[warm_start]",
+    "evaluate.methods=[]",
 ]
 
 

@@ -55,7 +55,7 @@ def table(run: Path) -> list[list[str]]:
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    """Weights, optimizer and position as plain nested dicts; a torn checkpoint is only that."""
+    """Weights, optimizer, position and live judge as plain nested dicts; a torn checkpoint is only that."""
     if (why := why_torn(folder)) is not None:
         return {"torn": why}
     learner = folder / "learner_group" / "learner"
@@ -65,6 +65,7 @@ def checkpoint(folder: Path) -> dict[str, Any]:
         "weights": pickle.loads((learner / "rl_module" / "default_policy" / "module_state.pkl").read_bytes()),
         "learner": {key: value for key, value in state.items() if key != "metrics_logger"},
         "algorithm": {key: value for key, value in algorithm.items() if key != "metrics_logger"},
+        "live": _files(folder / "live"),  # empty without co-training
     }
 
 

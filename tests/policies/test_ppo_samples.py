@@ -58,6 +58,15 @@ def test_an_iteration_says_all_that_there_is_to_know(build: Build, passes: int) 
     assert {one.judge_version for one in rolled} == {"planted"}
 
 
+def test_the_critic_is_told_what_has_been_paid(build: Build) -> None:
+    algorithm = build(**PPO, runners=0, passes=4)
+    walks, _ = algorithm.collect(algorithm.config.learner_settings)
+    for episode in (episode for walk in walks for episode in walk.episodes):
+        paid = episode.get_observations(slice(0, 5))["paid"][:, 0]
+        np.testing.assert_allclose(paid, np.cumsum([0.0, *episode.get_rewards()]), atol=1e-12)
+        assert paid[-1] > 0
+
+
 def test_the_number_of_runners_changes_nothing_that_is_sampled(build: Build) -> None:
     in_driver, _ = trained(build(**PPO, runners=0))
     for runners in (1, 2):
@@ -161,7 +170,7 @@ def test_without_noise_the_environment_keeps_what_is_served(build: Build, start:
     assert scorer.network.dropped is not None
     assert scorer.network.dropped.abs().sum() > 0, "it has learned from what was dropped"
     rows = planted.examples(64)
-    units = [Segmenter(scorer.tokenizer)(rows[task.example].text) for task in tasks]
+    units = [Segmenter(scorer.features.tokenizer)(rows[task.example].text) for task in tasks]
     priorities = served_priorities(scorer, 4, units, [None] * 8, planted.RATES[0])
     for i, (one, values_N) in enumerate(zip(units, priorities, strict=True)):
         kept = select(one, values_N, planted.RATES[0]).kept_N

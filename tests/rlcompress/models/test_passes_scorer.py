@@ -80,8 +80,8 @@ def test_one_pass_has_no_parameter_for_it(bpe: TextTokenizer) -> None:
 
 def test_a_hub_encoder_sees_it_too(bpe: TextTokenizer, units: list[Units], tmp_path: Path) -> None:
     settings = PolicyConfig(encoder=str(save_bert(tmp_path / "bert")), window=48).model_dump()
-    network, tokenizer, layout = build_scorer(settings, bpe, passes=2)
-    scorer = TextScorer(shaken(network), tokenizer, 48, layout, torch.device("cpu"))
+    network, features = build_scorer(settings, bpe, passes=2)
+    scorer = TextScorer(shaken(network), features, torch.device("cpu"))
     left = everything(units)
     left[0][2] = False
     asked = [None] * len(units)
@@ -95,11 +95,12 @@ def state(P: int = 3, N: int = 5, D: int = 6) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     known = torch.randn(P, N, D, generator=generator, requires_grad=True)
     alive = torch.rand(P, N, generator=generator) < 0.6
-    return known, alive, *(torch.rand(P, generator=generator) for _ in range(3))
+    return known, alive, *(torch.rand(P, generator=generator) for _ in range(4))
 
 
-def test_an_untrained_critic_says_nothing() -> None:
-    assert not Critic(6)(*state()).any()
+def test_an_untrained_critic_expects_that_all_was_paid_for_nothing() -> None:
+    *seen, paid = state()
+    torch.testing.assert_close(Critic(6)(*seen, paid), -paid)
 
 
 def test_a_critic_reads_what_is_left_and_never_moves_the_policy() -> None:
