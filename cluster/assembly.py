@@ -17,8 +17,10 @@ from policies.ppo import PPOConfig
 from policies.reinforce import ReinforceConfig
 from policies.row_view import RowView
 from policies.texts import TextTable
+from rlcompress.artifact import EMBEDDER, WEIGHTS
 from rlcompress.config.schema import GROUPED, RewardConfig, RunConfig
 from rlcompress.data.dataset import load_split
+from rlcompress.judges.silent import NONE, SilentJudge
 from rlcompress.models.tokenizer import load_tokenizer
 from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
@@ -37,7 +39,7 @@ def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
         context["num_envs"],
         examples=examples,
         segmenter=table.segmenter,
-        judge=RemoteJudge(context["judge"], context["judge_timeout"]),
+        judge=SilentJudge() if context["judge"] == NONE else RemoteJudge(context["judge"], context["judge_timeout"]),
         reward=Reward(reward, counts),
         rates=context["rates"],
         sampler=context["sampler"],
@@ -64,9 +66,9 @@ ALGORITHMS = {**dict.fromkeys(GROUPED, GRPOConfig), "reinforce": ReinforceConfig
 
 
 def build_algorithm(
-    config: RunConfig, data: Path, prompts: int, judge: RemoteJudge, weights: Path
+    config: RunConfig, data: Path, prompts: int, judge: RemoteJudge | SilentJudge, start: Path
 ) -> CompressorAlgorithm[Any]:
-    """The learner, its runners and their environments; `weights` are where the policy starts."""
+    """The learner, its runners and their environments; the policy starts as the artifact in the folder `start`."""
     register_env(ENV, FORMS[config.env.form])
     env_config = {
         "data": str(data.resolve()),
@@ -82,7 +84,8 @@ def build_algorithm(
     module_config = {
         "policy": {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code},
         "tokenizer": str((data / "tokenizer").resolve()),
-        "weights": str(weights.resolve()),
+        "weights": str((start / WEIGHTS).resolve()),
+        "embedder": str((start / EMBEDDER).resolve()) if config.policy.channels == "question" else None,
         "passes": config.env.steps,
     }
     algorithm = ALGORITHMS[config.learner.algorithm]().run(

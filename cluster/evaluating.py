@@ -26,6 +26,7 @@ from rlcompress.evaluation import refuse_trained
 from rlcompress.judges.adapt import adapt_judge
 from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
+from rlcompress.judges.silent import SilentJudge
 from rlcompress.report import write_report
 from rlcompress.results import write_results
 from rlcompress.runs import RunDirectory, find_artifact
@@ -43,7 +44,7 @@ class Bench:
     methods: list[Method]
     reference: str
     segmenter: Segmenter
-    judge: ReconstructionJudge
+    judge: ReconstructionJudge | SilentJudge
     train: list[Example]
     settings: EvaluateConfig
     seed: int
@@ -115,12 +116,13 @@ def baselines(
     with ray_session(config):
         ready_judges(config, prepared.folder, prepared.manifest.hash, folder / "judges")
     train = prepared.examples("train")
-    judge = load_judge(folder / "judges" / "heldout")
+    asked = config.judges
+    judge = SilentJudge() if asked.heldout.silent else load_judge(folder / "judges" / "heldout")
     built = build_methods(
         names,
         tokenizer=prepared.reader,
         train_texts=[example.text for example in train],
-        judge=load_judge(folder / "judges" / "reward"),
+        judge=None if asked.reward.silent else load_judge(folder / "judges" / "reward"),
     )
     bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed)
     measured(bench, fresh, path, folder)
@@ -163,16 +165,17 @@ def _bench(
             CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts
         ]
     train = prepared.examples("train") if prepared else []
-    reward_judge = load_judge(run.judges / "reward") if run else None
+    reward_judge = load_judge(run.judges / "reward") if run and not config.judges.reward.silent else None
     methods += build_methods(
         [name for name in config.evaluate.methods if name not in ("rl", *stages.STARTS)],
         tokenizer=compressor.segmenter.tokenizer,
         train_texts=[example.text for example in train],
         judge=reward_judge,
     )
+    shared: ReconstructionJudge | SilentJudge
     if judge is None:
         assert run is not None, "an artifact alone comes with a judge"
-        shared = load_judge(run.heldout_judge)
+        shared = SilentJudge() if config.judges.heldout.silent else load_judge(run.heldout_judge)
     else:
         shared = judge_from_name(judge)
     return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed)
@@ -183,7 +186,7 @@ def measured(bench: Bench, examples: list[Example], path: Path | None, folder: P
     torch.set_num_threads(os.cpu_count() or 1)
     settings = bench.settings
     adapt = None
-    if settings.adapt_steps:
+    if settings.adapt_steps and isinstance(bench.judge, ReconstructionJudge):
         adapt = functools.partial(
             adapt_judge, bench.judge, steps=settings.adapt_steps, batch=_ADAPT_BATCH, seed=bench.seed
         )

@@ -20,13 +20,14 @@ from rlcompress.publish import publishing, why_torn
 def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:
     """Write `folder/reward` and `folder/heldout`; returns the share of bits that reading saves each.
 
-    Judges are cached under `<runs>/cache/judges`, by everything that decides their weights. A training that was killed
-    goes on from the state that it left there.
+    A judge that is `none` has no folder and no share. Judges are cached under `<runs>/cache/judges`, by everything that
+    decides their weights. A training that was killed goes on from the state that it left there.
 
     Raises:
         UserError: a judge does not read, i.e. misses `judges.gate`.
     """
     roles = {"reward": config.judges.reward, "heldout": config.judges.heldout}
+    roles = {role: judge for role, judge in roles.items() if not judge.silent}
     cached = {role: _cache(config, judge, data_hash) for role, judge in roles.items()}
     missing = [role for role, path in cached.items() if not path.is_dir() or why_torn(path)]
     train = ray.remote(_train_into)

@@ -26,7 +26,7 @@ def seats(config: RunConfig) -> list[Seat]:
     resources, learner, judge = config.resources, config.learner, config.judges.reward
     return [
         Seat("driver", 1, resources.cpus_for_driver, 0.0 if learner.learners else learner.gpus_per_learner),
-        Seat("reward judge", 1, judge.cpus, judge.gpus),
+        Seat("reward judge", 0 if judge.silent else 1, judge.cpus, judge.gpus),
         Seat("env runner", resources.env_runners, resources.cpus_per_env_runner, resources.gpus_per_env_runner),
         Seat("learner", learner.learners, 1.0, learner.gpus_per_learner),
     ]

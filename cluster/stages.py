@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from cluster import placement
+from cluster.encoders import embedder_folder
 from cluster.judges import bits_saved, ready_judges
 from cluster.session import ray_session
 from rlcompress import __version__
@@ -23,9 +24,10 @@ from rlcompress.data.manifest import Manifest
 from rlcompress.data.prepare import prepare
 from rlcompress.device import choose_device
 from rlcompress.judges.build import load_judge
+from rlcompress.judges.silent import NONE
 from rlcompress.models.imitation import imitate
 from rlcompress.models.presence import require_model
-from rlcompress.models.scorer import TextScorer, build_scorer
+from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, build_scorer, load_channels
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.publish import publishing, why_torn
 from rlcompress.rewards.reward import Reward
@@ -34,6 +36,7 @@ from rlcompress.text.protect import protected_spans
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, Units
 
+BUILTIN_JUDGES = ("builtin:attention", "builtin:convolution", NONE)
 STARTS = ("prior", "warm_start")  # artifacts of a run that are evaluated beside the trained one
 
 
@@ -65,9 +68,9 @@ def prepared_data(config: RunConfig) -> Prepared:
 def checked_data(config: RunConfig) -> Prepared:
     """The data of a run whose device and models are there too: what can be wrong with it is said here."""
     choose_device(config.device)
-    require_model("policy.encoder", config.policy.encoder, ("builtin:scorer",), config.trust_remote_code)
+    require_model("policy.encoder", config.policy.encoder, BUILTIN_ENCODERS, config.trust_remote_code)
     for key, judge in (("judges.reward.model", config.judges.reward), ("judges.heldout.model", config.judges.heldout)):
-        require_model(key, judge.model, ("builtin:attention", "builtin:convolution"), config.trust_remote_code)
+        require_model(key, judge.model, BUILTIN_JUDGES, config.trust_remote_code)
     require_baselines([name for name in config.evaluate.methods if name not in ("rl", *STARTS)], "evaluate.methods")
     protected_spans("", config.env.protect)
     terms = Reward(config.reward.model_copy(update={"importance": "none"}))
@@ -78,7 +81,8 @@ def checked_data(config: RunConfig) -> Prepared:
 
 def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:
     """Both judges in the run's folder; the share of bits that reading saves each. Whole ones are taken as they lie."""
-    folders = {role: run.judges / role for role in ("reward", "heldout")}
+    roles = {"reward": run.config.judges.reward, "heldout": run.config.judges.heldout}
+    folders = {role: run.judges / role for role, judge in roles.items() if not judge.silent}
     if all(why_torn(folder) is None for folder in folders.values()):
         return {role: bits_saved(folder) for role, folder in folders.items()}
     return ready_judges(run.config, prepared.folder, prepared.manifest.hash, run.judges)
@@ -98,7 +102,8 @@ def train_judges(config: RunConfig, out: str | Path | None = None) -> Path:
         placement.require(config)
         ready_judges(config, prepared.folder, prepared.manifest.hash, folder)
     for role in ("reward", "heldout"):
-        print(f"{role:<9}{reading(folder / role)}", flush=True)
+        if (folder / role).is_dir():
+            print(f"{role:<9}{reading(folder / role)}", flush=True)
     return folder
 
 
@@ -125,13 +130,14 @@ def warm_start(run: RunDirectory, prepared: Prepared) -> list[float]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         settings = {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code}
-        network, tokenizer, layout = build_scorer(settings, prepared.reader, passes=config.env.steps)
+        channels = load_channels(embedder(run, prepared))
+        network, features = build_scorer(settings, prepared.reader, passes=config.env.steps, channels=channels)
     train = prepared.examples("train")
     counts_V = np.zeros(len(network.get_buffer("bits_V")))
-    for example in train:
-        np.add.at(counts_V, tokenizer.encode(example.text)[0], 1)
+    for text in {example.text for example in train}:  # a context of several questions is one text
+        np.add.at(counts_V, features.tokenizer.encode(text)[0], 1)
     network.fit_prior(torch.from_numpy(counts_V))
-    scorer = TextScorer(network, tokenizer, config.policy.window, layout, device)
+    scorer = TextScorer(network, features, device)
     export(run, prepared, scorer, run.path / "prior", stage="prior", iteration=0)
     losses: list[float] = []
     if config.warm_start.steps:
@@ -168,4 +174,11 @@ def export(
         trained_rows=tuple(trained_hashes(prepared.folder)),
     )
     with publishing(folder) as made:
-        save_artifact(made, manifest, scorer.network, prepared.reader)
+        save_artifact(made, manifest, scorer.network, prepared.reader, embedder(run, prepared))
+
+
+def embedder(run: RunDirectory, prepared: Prepared) -> Path | None:
+    """Where the encoder behind the policy's channels lies; None for a policy without them."""
+    if run.config.policy.channels == "none":
+        return None
+    return embedder_folder(run.config, prepared.folder, prepared.manifest.hash)

@@ -20,17 +20,18 @@ from cluster.services import RemoteJudge, start_judge, wait_until_ready
 from cluster.session import cluster_address, ray_session
 from cluster.validation import Validation
 from policies.algorithm import CompressorAlgorithm
-from rlcompress.artifact import WEIGHTS, load_scorer
+from rlcompress.artifact import load_scorer
 from rlcompress.compressor import Compressor
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import split_tokens
 from rlcompress.device import choose_device
+from rlcompress.judges.silent import SilentJudge
 from rlcompress.ledger import Ledger
 from rlcompress.meters import Meter, memory
 from rlcompress.models.scorer import TextScorer
 from rlcompress.progress import Progress
 from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
-from rlcompress.resuming import FROM_THE_START, VALIDATION, Rewound, rewind
+from rlcompress.resuming import COST, FROM_THE_START, VALIDATION, Rewound, rewind
 from rlcompress.runs import RunDirectory, free_path, interrupted
 from rlcompress.tracking import Tracker
 
@@ -107,7 +108,10 @@ def _before_learning(run: RunDirectory, prepared: stages.Prepared) -> None:
     started = time.monotonic()
     gains = stages.judged(run, prepared)
     saved = ", ".join(f"{role} {gain:.1%}" for role, gain in gains.items())
-    print(f"judges     bits saved by reading the kept text: {saved}  ({time.monotonic() - started:.0f} s)", flush=True)
+    if gains:
+        print(
+            f"judges     bits saved by reading the kept text: {saved}  ({time.monotonic() - started:.0f} s)", flush=True
+        )
     started = time.monotonic()
     losses = stages.warm_start(run, prepared)
     if losses:
@@ -127,7 +131,7 @@ def _say_goodbye(run: RunDirectory, prepared: stages.Prepared, page: Path) -> No
     print(f"next       python -m rlcompress compress {run.path} --rate 0.5 < prompt.txt")
 
 
-SHOWN = ("reward/mean", VALIDATION)
+SHOWN = ("reward/mean", VALIDATION, COST)
 OnValidation = Callable[[int, dict[str, float]], None]
 
 
@@ -145,20 +149,21 @@ def learn(
     """
     config = run.config
     job = ray.get_runtime_context().get_job_id()  # a killed driver's judge may still be ending under its own name
-    judge = RemoteJudge(f"{config.name}-reward-{run.path.resolve()}-{job}", config.judges.reward.timeout)
-    cotraining = Cotraining(run, prepared, judge.name) if config.cotrain.steps else None
-    if cotraining is None:
-        actor = start_judge(
-            judge.name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts
-        )
-    else:
+    name = f"{config.name}-reward-{run.path.resolve()}-{job}"
+    judge = SilentJudge() if config.judges.reward.silent else RemoteJudge(name, config.judges.reward.timeout)
+    cotraining = Cotraining(run, prepared, name) if config.cotrain.steps else None
+    actor = None
+    if cotraining is not None:
         put_back(run, None if rewound is None else rewound.checkpoint)
-        actor = start_live(judge.name, run, prepared.folder)
+        actor = start_live(name, run, prepared.folder)
+    elif isinstance(judge, RemoteJudge):
+        actor = start_judge(name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts)
     algorithm: CompressorAlgorithm[Any] | None = None
     try:
-        wait_until_ready(judge)
+        if isinstance(judge, RemoteJudge):
+            wait_until_ready(judge)
         prompts = prepared.manifest.splits["train"].rows
-        algorithm = build_algorithm(config, prepared.folder, prompts, judge, run.path / "warm_start" / WEIGHTS)
+        algorithm = build_algorithm(config, prepared.folder, prompts, judge, run.path / "warm_start")
         if rewound is not None:
             print(f"resumed    {rewound}", flush=True)
             if rewound.checkpoint is not None:
@@ -167,14 +172,15 @@ def learn(
     finally:
         if algorithm is not None:
             algorithm.stop()
-        _end(actor)
+        if actor is not None:
+            ray.kill(actor)
 
 
 def _loop(
     run: RunDirectory,
     prepared: stages.Prepared,
     algorithm: CompressorAlgorithm[Any],
-    judge: RemoteJudge,
+    judge: RemoteJudge | SilentJudge,
     cotraining: Cotraining | None,
     after: int | None,
     on_validation: OnValidation | None,
@@ -254,7 +260,3 @@ def _checkpoint(
     if best:
         point(run.checkpoints, "best", name)
     rotate(run.checkpoints, run.config.checkpoint.keep)
-
-
-def _end(actor: Any) -> None:
-    ray.kill(actor)

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from cluster.services import RemoteJudge
 from cluster.stages import Prepared
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import JudgeUnavailable
+from rlcompress.judges.silent import SilentJudge
 from rlcompress.metrics import distortion_bits
 from rlcompress.models.scorer import TextScorer
 from rlcompress.passes import served_priorities
-from rlcompress.resuming import COST, VALIDATION, best_first, deciding, validations
+from rlcompress.resuming import COST, REWARD, VALIDATION, best_first, deciding, validations
 from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
 from rlcompress.runs import RunDirectory
 from rlcompress.schedules import scheduled
 from rlcompress.selection import select, threshold
-from rlcompress.words import Example, FloatArray, JudgeRequest, Status, Units
+from rlcompress.words import Compression, Example, FloatArray, Judgement, JudgeRequest, Status, Units
 
 _TOLERANCE = 0.01  # of a kept fraction around its target
 
@@ -26,16 +29,17 @@ _TOLERANCE = 0.01  # of a kept fraction around its target
 class Validation:
     """Mean distortion in bits a token on the validation texts at the training rates, by the reward judge.
 
-    The held-out judge stays out of it: what chooses a checkpoint may not be what the checkpoint is measured by.
-    What was measured, by step, says which step is the best and how long ago that was. A live judge, which is another
-    one every few steps, decides nothing here: what it measures is logged beside it.
+    Where the reward is more than distortion, or the policy chooses its length, what decides is minus the mean reward of
+    the served policy instead. The held-out judge stays out of it: what chooses a checkpoint may not be what the
+    checkpoint is measured by. What was measured, by step, says which step is the best and how long ago that was. A live
+    judge, which is another one every few steps, decides nothing here: what it measures is logged beside it.
     """
 
     def __init__(
         self,
         run: RunDirectory,
         prepared: Prepared,
-        judge: RemoteJudge,
+        judge: RemoteJudge | SilentJudge,
         until: int | None = None,
         live: RemoteJudge | None = None,
     ) -> None:
@@ -46,28 +50,35 @@ class Validation:
         self.examples, self.units = examples, prepared.units(examples)
         self.decides = deciding(run.config)
         self.measured = {} if until is None else validations(run.metrics, until, self.decides)
-        self.free_length = None
+        self.free_length, self.paid = None, None
         if self.config.env.sampler == "bernoulli":
             self.free_length = FreeLength(self.config, prepared, self.examples, self.units, judge)
+        elif self.decides == COST:
+            self.paid = Paid(self.config, prepared, self.examples, judge, price=1.0)
 
     def measure(self, step: int, scorer: TextScorer) -> dict[str, float]:
         """Metrics of the policy after `step`."""
         questions = [example.question for example in self.examples]
-        metrics, beside = {}, {}
+        bits, rewards, beside = {}, {}, {}
         for rate in self.config.env.rates:
             priorities = served_priorities(scorer, self.config.env.steps, self.units, questions, rate)
-            requests = [
-                JudgeRequest.of(select(u, p, rate), e)
-                for u, p, e in zip(self.units, priorities, self.examples, strict=True)
-            ]
-            metrics[f"{VALIDATION}@{rate:g}"] = _mean_bits(self.judge, requests)
+            kept = [select(u, p, rate) for u, p in zip(self.units, priorities, strict=True)]
+            requests = [JudgeRequest.of(c, e) for c, e in zip(kept, self.examples, strict=True)]
+            if not isinstance(self.judge, SilentJudge):
+                bits[f"{VALIDATION}@{rate:g}"] = _mean_bits(self.judge, requests)
+            if self.paid is not None:
+                rewards[f"{REWARD}@{rate:g}"] = float(np.mean(self.paid.rewards(kept)[0]))
             if self.live is not None:
                 beside[f"cotrain/validation_bits@{rate:g}"] = _mean_bits(self.live, requests)
-        metrics[VALIDATION] = float(np.mean(list(metrics.values())))
+        metrics = {**bits, **rewards, **beside}
+        if bits:
+            metrics[VALIDATION] = float(np.mean(list(bits.values())))
+        if rewards:
+            metrics[COST] = -float(np.mean(list(rewards.values())))
         if self.free_length is not None:
             metrics.update(self.free_length.measure(scorer.scores(self.units, questions)))
         self.measured[step] = metrics[self.decides]
-        return {**metrics, **beside}
+        return metrics
 
     @property
     def best(self) -> int | None:
@@ -79,24 +90,27 @@ class Validation:
         return patience is not None and best is not None and sum(step > best for step in self.measured) >= patience
 
 
-class FreeLength:
-    """A policy that chooses its own length, as it is served without a rate: p >= 1/2 stays.
-
-    What makes its checkpoint the best is the least cost. Without a target that is minus the mean reward, at the price
-    where the schedule ends. With one it is minus what is kept of the information (the reward at price 0), plus 1 for
-    each `_TOLERANCE` of kept fraction by which the target is missed by more than that: first the length, then the rest.
-    """
+class Paid:
+    """What the run's own reward pays on the validation texts, at one price of their tokens."""
 
     def __init__(
-        self, config: RunConfig, prepared: Prepared, examples: list[Example], units: list[Units], judge: RemoteJudge
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        examples: list[Example],
+        judge: RemoteJudge | SilentJudge,
+        price: float,
     ) -> None:
-        self.target, self.examples, self.units, self.judge = config.reward.target_rate, examples, units, judge
+        self.examples, self.judge, self.price = examples, judge, price
         rare = config.reward.importance == "rarity"
         self.reward = Reward(config.reward, count_words(e.text for e in prepared.examples("train")) if rare else None)
-        self.price = scheduled(config.reward.beta, 1.0) if self.target is None else 0.0
 
-    def measure(self, scores: list[FloatArray]) -> dict[str, float]:
-        kept = [threshold(u, s) for u, s in zip(self.units, scores, strict=True)]
+    def rewards(self, kept: list[Compression]) -> tuple[list[float], list[Judgement]]:
+        """Rewards of those compressions, one a text, that have one; and the verdict on each.
+
+        Raises:
+            JudgeUnavailable: there is not one reward.
+        """
         requests = [JudgeRequest.of(c, e) for c, e in zip(kept, self.examples, strict=True)]
         verdicts = self.judge.judge([*requests, *(request.emptied() for request in requests)])
         items = [
@@ -108,14 +122,37 @@ class FreeLength:
         paid = [found.total for found in map(self.reward.score, items) if found.status is Status.OK]
         if not paid:
             raise JudgeUnavailable(f"judge {self.judge.name!r} gave no verdict on the validation texts")
+        return paid, verdicts[: len(kept)]
+
+
+class FreeLength:
+    """A policy that chooses its own length, as it is served without a rate: p >= 1/2 stays.
+
+    What makes its checkpoint the best is the least cost. Without a target that is minus the mean reward, at the price
+    where the schedule ends. With one it is minus what is kept of the information (the reward at price 0), plus 1 for
+    each `_TOLERANCE` of kept fraction by which the target is missed by more than that: first the length, then the rest.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        examples: list[Example],
+        units: list[Units],
+        judge: RemoteJudge | SilentJudge,
+    ) -> None:
+        self.target, self.units = config.reward.target_rate, units
+        price = scheduled(config.reward.beta, 1.0) if self.target is None else 0.0
+        self.paid = Paid(config, prepared, examples, judge, price)
+
+    def measure(self, scores: list[FloatArray]) -> dict[str, float]:
+        kept = [threshold(u, s) for u, s in zip(self.units, scores, strict=True)]
+        paid, verdicts = self.paid.rewards(kept)
         rate = sum(c.kept_tokens for c in kept) / max(1, sum(u.total_cost for u in self.units))
         missed = 0.0 if self.target is None else max(0.0, abs(rate - self.target) - _TOLERANCE) / _TOLERANCE
-        bits = [distortion_bits(v) for v in verdicts[: len(kept)] if v.status is Status.OK]
-        return {
-            COST: missed - float(np.mean(paid)),
-            "validation/rate_served": rate,
-            "validation/distortion_bits_served": float(np.mean(bits)),
-        }
+        metrics = {COST: missed - float(np.mean(paid)), "validation/rate_served": rate}
+        bits = [distortion_bits(v) for v in verdicts if v.status is Status.OK and math.isfinite(v.score)]
+        return {**metrics, "validation/distortion_bits_served": float(np.mean(bits))} if bits else metrics
 
 
 def _mean_bits(judge: RemoteJudge, requests: list[JudgeRequest]) -> float:

@@ -21,7 +21,7 @@ from ray.tune.registry import ENV_CREATOR, _global_registry
 from policies.groups import Group
 from policies.module import SCORES
 from policies.rollouts import SampleReport, Task
-from rlcompress.models.features import Features, featurise
+from rlcompress.models.features import Features
 from rlcompress.samplers import SAMPLERS
 from rlcompress.sampling import pack_rankings
 from rlcompress.selection import Ranking
@@ -93,7 +93,7 @@ class GroupRunner(EnvRunner):
         )
         texts: list[Units] = list(infos["units"][::G])[:wanted]
         questions: list[str | None] = [text or None for text in observed["question"][::G]][:wanted]
-        features = featurise(texts, questions, self.module.tokenizer, self.module.window, self.module.layout)
+        features = self.module.features(texts, questions)
         tensors = {name: torch.from_numpy(value).to(self.device) for name, value in features.items()}
         with torch.no_grad():
             scores_PN: torch.Tensor = self.module.forward_inference(tensors)[SCORES].cpu()

@@ -28,7 +28,7 @@ from policies.algorithm import CompressorAlgorithm, CompressorConfig, Metrics, c
 from policies.connectors import DRAWS, FREE, TARGET, VALUE, DrawPriorities, RowFeatures
 from policies.group_runner import make_env
 from policies.learner import DECISIONS, learner_metrics
-from policies.ppo_learner import BATCH, SHARES, STEPS, PPOLearner
+from policies.ppo_learner import SHARES, STEPS, PPOLearner
 from policies.ppo_module import PassesModule
 from policies.rollouts import Rolled, SampleReport, Task
 from policies.texts import Texts
@@ -175,7 +175,7 @@ class MaskingPPO(CompressorAlgorithm[Walks]):
         one = None if self.learner_group.is_local else [0]
         answers = self.learner_group.foreach_learner(functools.partial(_prepare, episodes), remote_actor_ids=one)
         (columns,) = [answer.get() for answer in answers]
-        return {name: columns[name] for name in BATCH}
+        return dict(columns)
 
     def _update(self, columns: dict[str, Any], lr: float) -> Metrics:
         rows, decisions = len(columns[DRAWS]), int(columns[DRAWS].sum())

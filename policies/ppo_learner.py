@@ -15,13 +15,13 @@ from torch import Tensor
 
 from policies.connectors import ADVANTAGE, DRAWS, FREE, LOGP, ORDER, TARGET, TAU, VALUE, WholeEpisodeAdvantages
 from policies.learner import DECISIONS, CompressorLearner
-from policies.module import FEATURES, SCORES
+from policies.module import SCORES
 from policies.ppo_module import STATE
 from rlcompress.losses import clip_fraction, clipped_surrogate, masked_mean, value_loss
 from rlcompress.sampling import draw_entropy, draw_logp, draw_mask
 
 STEPS = "steps_P"  # number of steps in the minibatch, repeated on each row
-BATCH = (*FEATURES, *STATE, ORDER, DRAWS, FREE, TAU, LOGP, ADVANTAGE, TARGET, VALUE)
+BATCH = (*STATE, ORDER, DRAWS, FREE, TAU, LOGP, ADVANTAGE, TARGET, VALUE)
 SHARES = ("loss", "surrogate", "value_loss", "entropy", "ratio_deviation", "kl", "clip_fraction")
 
 _VALUE_ROWS = 256  # steps in one forward of the value pass, unless micro-batches are smaller
@@ -79,7 +79,9 @@ class PPOLearner(CompressorLearner):
         batch = self._learner_connector(
             rl_module=self.module, batch={}, episodes=list(episodes), shared_data={}, metrics=self.metrics
         )
-        return {name: np.asarray(batch[DEFAULT_MODULE_ID][name].cpu()) for name in BATCH}
+        return {
+            name: np.asarray(batch[DEFAULT_MODULE_ID][name].cpu()) for name in (*self.policy.features.names, *BATCH)
+        }
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: Any, fwd_out: Any) -> Tensor:
         value_P = self.policy.compute_values(batch, embeddings=fwd_out[Columns.EMBEDDINGS])

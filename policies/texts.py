@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from policies.groups import pad_stack
 from policies.module import MaskingModule
-from rlcompress.models.features import Features, featurise
+from rlcompress.models.features import Features, Featuriser
 from rlcompress.words import Example, Units
 
 _REMEMBERED = 20_000  # texts whose units and features are kept
@@ -27,7 +27,7 @@ class TextTable:
 
     def features(self, rows: Sequence[int], module: MaskingModule) -> dict[str, NDArray[np.generic]]:
         """Columns of the module's forward, one place a row, padded to the largest of them."""
-        found = [self._features(row, module.tokenizer, module.window, module.layout) for row in rows]
+        found = [self._features(row, module.features) for row in rows]
         columns = {name: pad_stack([one[name] for one in found]) for name in found[0]}
         columns["valid_PWT"][:, :, 0] = True  # windows that padding added still need one token to attend to
         return columns
@@ -35,8 +35,8 @@ class TextTable:
     def _units(self, row: int) -> Units:
         return self.segmenter(self.examples[row].text)
 
-    def _featurised(self, row: int, *how: object) -> Features:
-        return featurise([self.units(row)], [self.examples[row].question], *how)  # type: ignore[arg-type]
+    def _featurised(self, row: int, features: Featuriser) -> Features:
+        return features([self.units(row)], [self.examples[row].question])
 
 
 Texts = Callable[[], TextTable]  # called where the table is needed: it does not travel

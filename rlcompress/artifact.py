@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from rlcompress.config.schema import PolicyConfig
 from rlcompress.errors import UserError
-from rlcompress.models.scorer import HubEncoder, TextScorer, UnitScorer, build_scorer
+from rlcompress.models.scorer import BUILTIN_ENCODERS, HubEncoder, TextScorer, UnitScorer, build_scorer, load_channels
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 
 FORMAT = 1
-MANIFEST, WEIGHTS = "manifest.json", "model.safetensors"
+MANIFEST, WEIGHTS, EMBEDDER = "manifest.json", "model.safetensors", "embedder"
 
 
 class Manifest(BaseModel):
@@ -49,8 +50,10 @@ class Manifest(BaseModel):
         return self
 
 
-def save_artifact(folder: Path, manifest: Manifest, network: UnitScorer, reader: TextTokenizer) -> None:
-    """Write everything that serving needs, weights as float32 safetensors."""
+def save_artifact(
+    folder: Path, manifest: Manifest, network: UnitScorer, reader: TextTokenizer, embedder: Path | None = None
+) -> None:
+    """Write everything that serving needs, weights as float32 safetensors; `embedder` is a saved one's folder."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
     save_file(state, str(folder / WEIGHTS))
@@ -58,6 +61,8 @@ def save_artifact(folder: Path, manifest: Manifest, network: UnitScorer, reader:
     if isinstance(network.encoder, HubEncoder):
         network.encoder.model.config.save_pretrained(folder / "encoder")
         network.encoder.tokenizer.save_pretrained(folder / "encoder")
+    if embedder is not None:
+        shutil.copytree(embedder, folder / EMBEDDER)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
 
 
@@ -91,16 +96,17 @@ def load_scorer(folder: Path, device: torch.device) -> tuple[Manifest, TextScore
         raise UserError(f"{folder} has no {WEIGHTS}: the artifact is incomplete, export it again")
     reader = load_tokenizer(str(folder / "tokenizer"))
     settings = manifest.policy.model_dump()
-    if manifest.policy.encoder != "builtin:scorer":
+    if manifest.policy.encoder not in BUILTIN_ENCODERS:
         settings["encoder"] = str(folder / "encoder")
-    network, tokenizer, layout = build_scorer(settings, reader, pretrained=False, passes=manifest.passes)
+    channels = load_channels(folder / EMBEDDER) if manifest.policy.channels == "question" else None
+    network, features = build_scorer(settings, reader, pretrained=False, passes=manifest.passes, channels=channels)
     try:
         network.load_state_dict(load_file(str(folder / WEIGHTS)))
     except (RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{folder / WEIGHTS} is damaged or does not fit {MANIFEST}: export the artifact again"
         ) from error
-    return manifest, TextScorer(network, tokenizer, manifest.policy.window, layout, device), reader
+    return manifest, TextScorer(network, features, device), reader
 
 
 def trained_hashes(folder: Path) -> Sequence[str]:

@@ -19,6 +19,7 @@ from rlcompress.baselines import Method
 from rlcompress.data.dataset import row_hash
 from rlcompress.data.manifest import file_sha256
 from rlcompress.errors import JudgeUnavailable, UserError
+from rlcompress.judges.silent import NONE
 from rlcompress.metrics import METRICS, QUANTITIES, compression_quantities, judgement_quantities
 from rlcompress.selection import select
 from rlcompress.text.segment import Segmenter
@@ -134,7 +135,8 @@ def evaluate(
         seeds: runs of each stochastic method.
         bootstrap: draws of the intervals.
         seed: first seed of the stochastic methods and seed of the bootstrap.
-        metrics: names of `METRICS`; those of answers are left out where no row has one.
+        metrics: names of `METRICS`; those of answers are left out where no row has one, those of a judge where it says
+            nothing.
         reference: the method that all others are compared with.
         adapt: trains a judge on a method's own masks of `adapt_examples` (training texts) and adds the metric
             `distortion_bits_adapted`.
@@ -147,7 +149,7 @@ def evaluate(
         UserError: no rows, an unknown metric, or the reference method cannot run. Any other method that cannot run is
             listed in `unavailable`.
     """
-    settings = Settings(tuple(rates), seeds, bootstrap, seed, _metrics(metrics, examples, adapt), reference)
+    settings = Settings(tuple(rates), seeds, bootstrap, seed, _metrics(metrics, examples, judge, adapt), reference)
     if not examples:
         raise UserError("there are no rows to evaluate: give a file with at least one text")
     names = [method.name for method in methods]
@@ -172,12 +174,14 @@ def evaluate(
     return result
 
 
-def _metrics(metrics: Sequence[str], examples: Sequence[Example], adapt: Adapt | None) -> tuple[str, ...]:
+def _metrics(metrics: Sequence[str], examples: Sequence[Example], judge: Judge, adapt: Adapt | None) -> tuple[str, ...]:
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
     answered = any(example.answer for example in examples)
     chosen = [name for name in metrics if answered or not METRICS[name].needs_answer]
+    if judge.version == NONE:
+        chosen = [name for name in chosen if not METRICS[name].needs_judge]
     if adapt is not None and ADAPTED not in chosen:
         chosen.append(ADAPTED)
     return tuple(chosen)

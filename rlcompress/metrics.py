@@ -22,6 +22,7 @@ class Metric:
     better: Literal["lower", "higher", "neither"]
     meaning: str
     needs_answer: bool = False
+    needs_judge: bool = False
 
 
 # What is stored of each (method, rate, seed, item): enough to compute every metric again.
@@ -40,8 +41,12 @@ QUANTITIES = (
 )
 
 METRICS: dict[str, Metric] = {
-    "distortion_bits": Metric("bits", "tokens", "lower", "bits of the dropped tokens per original token"),
-    "token_accuracy": Metric("hits", "dropped", "higher", "dropped tokens that the judge guesses right"),
+    "distortion_bits": Metric(
+        "bits", "tokens", "lower", "bits of the dropped tokens per original token", needs_judge=True
+    ),
+    "token_accuracy": Metric(
+        "hits", "dropped", "higher", "dropped tokens that the judge guesses right", needs_judge=True
+    ),
     "achieved_rate": Metric("kept_tokens", "source_tokens", "neither", "kept reader tokens per source token"),
     "answer_retention": Metric("answer_kept", "answers", "higher", "answers whose every word survives", True),
     "answer_span": Metric("answer_contiguous", "answers", "higher", "answers that survive in one piece", True),

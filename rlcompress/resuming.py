@@ -31,7 +31,8 @@ from rlcompress.runs import RunDirectory
 log = logging.getLogger(__name__)
 
 VALIDATION = "validation/distortion_bits"  # of the policy at the configured rates
-COST = "validation/cost"  # of a policy that chooses its own length, as it is served without a rate
+COST = "validation/cost"  # minus the mean reward, where the reward is more than distortion or the length is chosen
+REWARD = "validation/reward"  # of the served policy at one of the configured rates
 FROM_THE_START = -1  # the step after which everything is done again
 
 
@@ -95,7 +96,8 @@ def _point_to_best(run: RunDirectory, step: int) -> list[str]:
 
 def deciding(config: RunConfig) -> str:
     """The metric whose least value makes a checkpoint the best."""
-    return COST if config.env.sampler == "bernoulli" else VALIDATION
+    plain = {name for name, weight in config.reward.terms.items() if weight} == {"distortion"}
+    return VALIDATION if plain and config.env.sampler == "exact" else COST
 
 
 def validations(metrics: Path, until: int, name: str = VALIDATION) -> dict[int, float]:

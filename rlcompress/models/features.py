@@ -1,21 +1,26 @@
 """What an encoder sees of a text: one function for training, evaluation and serving, so they cannot differ.
 
 A text is cut into overlapping windows of tokens; each token is owned by the window in which it stands most central. The
-question, when there is one, precedes every window as a segment of its own.
+question, when there is one, precedes every window as a segment of its own. Where a policy asks for them, channels that
+the question gives to each unit stand beside the tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.text.units import token_units
-from rlcompress.words import IntArray, Tokenizer, Units
+from rlcompress.words import FloatArray, IntArray, Tokenizer, Units
 
 Features = dict[str, NDArray[np.generic]]
+TOKENS = ("ids_PWT", "valid_PWT", "own_PWT", "unit_PWT", "segment_PWT", "exists_PN")
+TOLD = ("channels_PNC", "sentence_PN", "prior_PN", "asked_P")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,60 @@ class RowLayout:
     begin: tuple[int, ...] = ()
     middle: tuple[int, ...] = ()
     end: tuple[int, ...] = ()
+
+
+class Told(Protocol):
+    """What a question tells of one text: channels [N, C], sentences [N], and a prior [N] where there is a question."""
+
+    @property
+    def channels_NC(self) -> NDArray[np.float32]: ...  # noqa: N802 -- shapes in names
+    @property
+    def sentence_N(self) -> IntArray: ...  # noqa: N802
+    @property
+    def prior_N(self) -> FloatArray | None: ...  # noqa: N802
+
+
+class Channels(Protocol):
+    """Where a `Told` comes from; see `rlcompress.questions.channels`."""
+
+    def __call__(self, units: Units, question: str | None) -> Told: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Featuriser:
+    """Texts and questions to the arrays of one scorer; a policy's own, in whatever process."""
+
+    tokenizer: TextTokenizer
+    window: int
+    layout: RowLayout = RowLayout()
+    channels: Channels | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays of `__call__`."""
+        return TOKENS if self.channels is None else (*TOKENS, *TOLD)
+
+    def __call__(self, texts: Sequence[Units], questions: Sequence[str | None]) -> Features:
+        """The arrays of `featurise`; with channels also those of `tell`."""
+        features = featurise(texts, questions, self.tokenizer, self.window, self.layout)
+        if self.channels is not None:
+            told = [self.channels(units, question) for units, question in zip(texts, questions, strict=True)]
+            features |= tell(told, features["exists_PN"].shape[1])
+        return features
+
+
+def tell(told: Sequence[Told], units: int) -> Features:
+    """channels_PNC, sentence_PN, prior_PN and asked_P (whether there is a question), padded with zeros to `units`."""
+    P, C = len(told), told[0].channels_NC.shape[1] if told else 0
+    channels_PNC = np.zeros((P, units, C), np.float32)
+    sentence_PN, prior_PN = np.zeros((P, units), np.int64), np.zeros((P, units), np.float32)
+    for p, one in enumerate(told):
+        channels_PNC[p, : len(one.channels_NC)] = one.channels_NC
+        sentence_PN[p, : len(one.sentence_N)] = one.sentence_N
+        if one.prior_N is not None:
+            prior_PN[p, : len(one.prior_N)] = one.prior_N
+    asked_P = np.array([one.prior_N is not None for one in told], np.bool_)
+    return {"channels_PNC": channels_PNC, "sentence_PN": sentence_PN, "prior_PN": prior_PN, "asked_P": asked_P}
 
 
 def window_bounds(length: int, window: int) -> list[tuple[int, int, int, int]]:

@@ -3,6 +3,9 @@
 A score is a prior plus a learned residual that starts at zero, so an untrained policy *is* its prior:
 `score_u = scale * prior_u + residual_u`.
 
+What a question tells of each unit (`rlcompress.questions`) can stand beside the encoder, or in its place: then words
+are known by these channels alone, and nothing can be learned by heart.
+
 A policy that compresses in several passes also sees what the passes before have dropped, as a learned embedding on the
 tokens of those units. It starts at zero and touches nothing while all units are left: a first pass is as `single`.
 """
@@ -10,6 +13,7 @@ tokens of those units. It starts at zero and touches nothing while all units are
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,15 +22,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from rlcompress.errors import UserError
-from rlcompress.models.features import Features, RowLayout, featurise
+from rlcompress.models.embedder import load_embedder
+from rlcompress.models.features import Channels, Featuriser, RowLayout
 from rlcompress.models.layers import AttentionBlock, MaskedConvolution
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+from rlcompress.models.word_context import WordContext
+from rlcompress.questions.channels import CHANNELS, QuestionChannels
 from rlcompress.words import BoolArray, FloatArray, Units
 
 _PRIOR_CENTRE, _PRIOR_SLOPE = 9.0, 0.25  # bits of a middling token; brings rarity to the scale of Gumbel noise
 _EMBEDDINGS = 8192  # rows of the table: tokens of a larger vocabulary share them, so that the policy stays small
 _ROWS = 128  # windows that the encoder sees at once; bounds memory on long texts
 _CHARACTERS = 150_000  # of the texts scored together
+BUILTIN_ENCODERS = ("builtin:scorer", "none")
 
 
 class TokenEncoder(nn.Module):
@@ -106,26 +114,41 @@ class HubEncoder(nn.Module):
 
 
 class UnitScorer(nn.Module):
-    """Encoder, pooling over the tokens of a unit, zero-initialised head, prior."""
+    """Encoder, pooling over the tokens of a unit, channels of the question, zero-initialised head, prior.
+
+    The encoder, `channels` or one of them may be missing. `prior` is `rarity`, `none`, or `sentences`: that of the
+    question's channels where there is a question, rarity where there is none.
+    """
 
     def __init__(
         self,
-        encoder: TokenEncoder | HubEncoder,
+        encoder: TokenEncoder | HubEncoder | None,
         width: int,
         vocabulary: int,
         prior: str,
         prior_scale: float,
         passes: int = 1,
+        channels: int = 0,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.prior = prior
-        self.hidden = nn.Linear(width + 2, width)
+        known = encoder.width if encoder is not None else 0
+        self.context = WordContext(known + 2 + channels, width) if channels else None
+        self.hidden = nn.Linear((width if channels else known) + 2, width)
         self.head = nn.Linear(width, 1, bias=False)  # adding a constant to all scores would change no order
         self.scale = nn.Parameter(torch.tensor(float(prior_scale)))
         self.register_buffer("bits_V", torch.full((vocabulary,), _PRIOR_CENTRE))
         nn.init.zeros_(self.head.weight)
-        self.dropped = nn.Parameter(torch.zeros(encoder.input_width)) if passes > 1 else None
+        self.dropped = None
+        if passes > 1:
+            assert encoder is not None, "only an encoder sees what earlier passes have dropped"
+            self.dropped = nn.Parameter(torch.zeros(encoder.input_width))
+
+    def recompute_activations(self) -> None:
+        """Compute the encoder's activations again in the backward pass: less memory, more time."""
+        if self.encoder is not None:
+            self.encoder.recompute_activations()
 
     def fit_prior(self, counts_V: Tensor) -> None:
         """Set the rarity prior from token counts of the training text: -log2 of the add-half frequency."""
@@ -137,9 +160,14 @@ class UnitScorer(nn.Module):
         return self.scores(self.pooled(features), features["exists_PN"])
 
     def pooled(self, features: Mapping[str, Tensor]) -> Tensor:
-        """What is known of each unit [P, N, D + 2]: its mean hidden state, its rarity, the logarithm of its tokens."""
+        """What is known of each unit [P, N, D + 2]: its hidden state, its prior, the logarithm of its tokens.
+
+        Without channels the hidden state is the mean over the unit's tokens and the prior its rarity.
+        """
         ids = features["ids_PWT"]
         P, W, T = ids.shape
+        if self.encoder is None:
+            return self._told(self._means(self.hidden.weight.new_zeros(P, W * T, 0), features), features)
         inputs = [features[name].reshape(P * W, T) for name in ("ids_PWT", "valid_PWT", "segment_PWT")]
         if self.dropped is not None and "alive_PN" in features:
             inputs.append(self._gone(features).reshape(P * W, T))
@@ -147,13 +175,13 @@ class UnitScorer(nn.Module):
         # the encoder may run in half precision; sums, prior and head stay in that of the parameters
         encoded = [self._encode(*part).to(self.scale.dtype) for part in parts]
         with torch.autocast(ids.device.type, enabled=False):
-            return self._means(torch.cat(encoded).view(P, W * T, -1), features)
+            return self._told(self._means(torch.cat(encoded).view(P, W * T, -1), features), features)
 
     def scores(self, inner: Tensor, exists_PN: Tensor) -> Tensor:
         """Scores [P, N] of units that are known as [P, N, D + 2]."""
         with torch.autocast(inner.device.type, enabled=False):
             residual_PN = self.head(nn.functional.gelu(self.hidden(inner)))[..., 0]
-            prior_PN = self.scale * inner[..., -2] if self.prior == "rarity" else torch.zeros_like(residual_PN)
+            prior_PN = self.scale * inner[..., -2] if self.prior != "none" else torch.zeros_like(residual_PN)
             return torch.where(exists_PN, prior_PN + residual_PN, 0.0)
 
     def _gone(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -164,8 +192,20 @@ class UnitScorer(nn.Module):
 
     def _encode(self, ids_RT: Tensor, valid_RT: Tensor, segment_RT: Tensor, gone_RT: Tensor | None = None) -> Tensor:
         more_RTD = None if gone_RT is None or self.dropped is None else gone_RT[..., None] * self.dropped
+        assert self.encoder is not None
         hidden_RTD: Tensor = self.encoder(ids_RT, valid_RT, segment_RT, more_RTD)
         return hidden_RTD
+
+    def _told(self, means: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+        """Units [P, N, D + 2] by their tokens alone, or with what the question tells of them."""
+        if self.context is None:
+            return means
+        rarity_PN, told_PN = means[..., -2], features["prior_PN"].to(means.dtype)
+        asked_P1 = features["asked_P"][:, None] if self.prior == "sentences" else torch.zeros_like(rarity_PN).bool()
+        prior_PN = torch.where(asked_P1, told_PN, rarity_PN)
+        known = torch.cat([means, features["channels_PNC"].to(means.dtype)], -1)
+        hidden = self.context(known, features["exists_PN"], features["sentence_PN"])
+        return torch.cat([hidden, prior_PN[..., None], means[..., -1:]], -1)
 
     def _means(self, hidden: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         ids, own, unit = features["ids_PWT"], features["own_PWT"], features["unit_PWT"]
@@ -183,19 +223,12 @@ class UnitScorer(nn.Module):
 
 
 class TextScorer:
-    """A `UnitScorer` with its tokenizer: texts in, one array of scores a text out."""
+    """A `UnitScorer` with its features: texts in, one array of scores a text out."""
 
-    def __init__(
-        self, network: UnitScorer, tokenizer: TextTokenizer, window: int, layout: RowLayout, device: torch.device
-    ) -> None:
+    def __init__(self, network: UnitScorer, features: Featuriser, device: torch.device) -> None:
         self.network = network.to(device).eval()
-        self.tokenizer = tokenizer
-        self.window = window
-        self.layout = layout
+        self.features = features
         self.device = device
-
-    def features(self, texts: Sequence[Units], questions: Sequence[str | None]) -> Features:
-        return featurise(texts, questions, self.tokenizer, self.window, self.layout)
 
     @torch.no_grad()
     def scores(
@@ -223,23 +256,33 @@ class TextScorer:
         return result
 
 
+def load_channels(embedder: str | Path | None) -> QuestionChannels | None:
+    """What a question tells of units, with the encoder that was saved in this folder; None without one."""
+    return None if embedder is None else QuestionChannels(load_embedder(embedder))
+
+
 def build_scorer(
-    settings: Mapping[str, Any], reader: TextTokenizer, *, pretrained: bool = True, passes: int = 1
-) -> tuple[UnitScorer, TextTokenizer, RowLayout]:
-    """A fresh scorer from the fields of `PolicyConfig`; the built-in one shares the reader's tokenizer.
+    settings: Mapping[str, Any],
+    reader: TextTokenizer,
+    *,
+    pretrained: bool = True,
+    passes: int = 1,
+    channels: Channels | None = None,
+) -> tuple[UnitScorer, Featuriser]:
+    """A fresh scorer from the fields of `PolicyConfig`, and its features; built-in ones share the reader's tokenizer.
 
     `pretrained=False` builds an encoder's architecture alone, for weights that are loaded afterwards. With `passes`
-    above 1 the scorer sees what is left of a text.
+    above 1 the scorer sees what is left of a text. `channels` tell what the question says of each unit.
 
     Raises:
         UserError: the encoder's folder or hub id cannot be loaded.
     """
-    name = settings["encoder"]
-    if name == "builtin:scorer":
-        encoder = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"])
-        prior = (settings["prior"], settings["prior_scale"])
-        network = UnitScorer(encoder, settings["width"], reader.vocabulary, *prior, passes)
-        return network, reader, RowLayout()
+    name, window = settings["encoder"], settings["window"]
+    prior, told = (settings["prior"], settings["prior_scale"]), len(CHANNELS) if channels is not None else 0
+    if name in BUILTIN_ENCODERS:
+        encoder = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"]) if name != "none" else None
+        network = UnitScorer(encoder, settings["width"], reader.vocabulary, *prior, passes, told)
+        return network, Featuriser(reader, window, RowLayout(), channels)
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     trust = bool(settings.get("trust_remote_code", False))
@@ -256,12 +299,12 @@ def build_scorer(
             "a model folder, or a hub id that is in the local cache"
         ) from error
     longest = getattr(model.config, "max_position_embeddings", None)
-    if longest is not None and settings["window"] > longest:
-        raise UserError(f"policy.window ({settings['window']}) is more than {name!r} reads ({longest}): lower it")
+    if longest is not None and window > longest:
+        raise UserError(f"policy.window ({window}) is more than {name!r} reads ({longest}): lower it")
     hub = HubEncoder(model, special)
     tokenizer = load_tokenizer(name)
     begin = tuple(i for i in [special.cls_token_id] if i is not None)
     end = tuple(i for i in [special.sep_token_id] if i is not None)
     vocabulary = int(model.config.vocab_size)
-    network = UnitScorer(hub, hub.width, vocabulary, settings["prior"], settings["prior_scale"], passes)
-    return network, tokenizer, RowLayout(begin=begin, middle=end, end=end)
+    network = UnitScorer(hub, hub.width, vocabulary, *prior, passes, told)
+    return network, Featuriser(tokenizer, window, RowLayout(begin=begin, middle=end, end=end), channels)

@@ -7,7 +7,6 @@ import torch
 
 from policies.grpo_learner import grpo_terms
 from policies.learner import DECISIONS
-from rlcompress.models.features import featurise
 from rlcompress.models.scorer import build_scorer
 from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import budget_tokens, rank
@@ -23,10 +22,10 @@ def main() -> None:
     torch.manual_seed(0)
     config = quickstart()
     examples, reader = texts(PROMPTS)
-    network, _, layout = build_scorer(config.policy.model_dump(), reader)
+    network, featurise = build_scorer(config.policy.model_dump(), reader)
     segmenter = Segmenter(reader)
     units = [segmenter(example.text) for example in examples]
-    features = featurise(units, [None] * PROMPTS, reader, config.policy.window, layout)
+    features = featurise(units, [None] * PROMPTS)
     inputs = {name: torch.from_numpy(value) for name, value in features.items()}
     rng = np.random.default_rng(0)
     rankings = [

@@ -23,7 +23,6 @@ from rlcompress.artifact import WEIGHTS
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import PromptOrder
 from rlcompress.judges.build import load_judge
-from rlcompress.models.features import featurise
 from rlcompress.models.reconstructor import MaskedReconstructor
 from rlcompress.models.scorer import build_scorer
 from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
@@ -45,7 +44,7 @@ class PlainLoop:
         self.env = TokenMaskingVector(
             self.P * self.G, examples=self.examples, segmenter=segmenter, judge=load_judge(judge_folder)
         )
-        self.network, self.tokenizer, self.layout = build_scorer(config.policy.model_dump(), data.reader)
+        self.network, self.featurise = build_scorer(config.policy.model_dump(), data.reader)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=config.learner.lr, weight_decay=0.0)
         self.order, self.position = PromptOrder(len(self.examples), config.seed), 0
         self.tau = config.learner.temperature.start
@@ -59,7 +58,7 @@ class PlainLoop:
             options={"indices": list(np.repeat(chosen, G)), "rates": [r for r in rates for _ in range(G)]}
         )
         units = list(infos["units"][::G])
-        features = featurise(units, [None] * P, self.tokenizer, self.config.policy.window, self.layout)
+        features = self.featurise(units, [None] * P)
         inputs = {name: torch.from_numpy(value) for name, value in features.items()}
         with torch.no_grad():
             scores_PN = self.network(inputs)

@@ -187,7 +187,7 @@ def write_start(folder: Path, seed: int = 0) -> Path:
     for name, passes in ((WEIGHTS, 1), (PASSES_WEIGHTS, 2)):  # of several passes, whatever their number
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network, _, _ = build_scorer(POLICY.model_dump(), tokenizer, passes=passes)
+            network, _ = build_scorer(POLICY.model_dump(), tokenizer, passes=passes)
         save_file(network.state_dict(), folder / name)
     return folder
 
@@ -262,14 +262,14 @@ def served(algorithm: Any, start: Path) -> TextScorer:
     found = {k: torch.as_tensor(v) for k, v in algorithm.weights().items()}
     weights = {k.removeprefix("network."): v for k, v in found.items() if k.startswith("network.")}
     passes = 2 if "dropped" in weights else 1  # of several passes, whatever their number
-    network, reader, layout = build_scorer(POLICY.model_dump(), load_tokenizer(str(start)), passes=passes)
+    network, features = build_scorer(POLICY.model_dump(), load_tokenizer(str(start)), passes=passes)
     network.load_state_dict(weights)
-    return TextScorer(network, reader, POLICY.window, layout, torch.device("cpu"))
+    return TextScorer(network, features, torch.device("cpu"))
 
 
 def share_of_best(scorer: TextScorer, held_out: Sequence[Example], rate: float = RATES[0], passes: int = 1) -> float:
     """Reward of the served policy over the best there is: the costliest words within the budget."""
-    units = [Segmenter(scorer.tokenizer)(example.text) for example in held_out]
+    units = [Segmenter(scorer.features.tokenizer)(example.text) for example in held_out]
     scores = served_priorities(scorer, passes, units, [None] * len(units), rate)
     reached = best = 0.0
     for example, unit, score in zip(held_out, units, scores, strict=True):

@@ -36,7 +36,7 @@ def sample_groups(
     scorer: TextScorer, texts: Sequence[str], *, G: int = 4, rate: float = 0.5, seed: int = 0, sampler: str = "exact"
 ) -> list[Group]:
     """One forward of all texts together; log-probabilities in the network's own precision."""
-    segmenter = Segmenter(scorer.tokenizer, protect=("numbers",))
+    segmenter = Segmenter(scorer.features.tokenizer, protect=("numbers",))
     units = [segmenter(text) for text in texts]
     features = scorer.features(units, [None] * len(units))
     with torch.no_grad():

@@ -73,7 +73,7 @@ def test_a_restored_run_has_its_multiplier(build: Build, tmp_path: Path) -> None
 
 def served_rate(scorer: TextScorer, count: int = 256) -> float:
     """Kept tokens / tokens of held-out texts, without noise."""
-    segmenter = Segmenter(scorer.tokenizer)
+    segmenter = Segmenter(scorer.features.tokenizer)
     units = [segmenter(example.text) for example in planted.examples(count, seed=1)]
     scores = scorer.scores(units, [None] * len(units))
     kept = sum(threshold(u, s).kept_tokens for u, s in zip(units, scores, strict=True))

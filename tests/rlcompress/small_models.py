@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rlcompress.config.schema import PolicyConfig
+from rlcompress.models.features import Channels
 from rlcompress.models.scorer import TextScorer, UnitScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer
 
@@ -32,15 +33,17 @@ def shaken(network: UnitScorer, seed: int = 0) -> UnitScorer:
     return network
 
 
-def small_scorer(reader: TextTokenizer, *, shake: bool = True, passes: int = 1, **settings: Any) -> TextScorer:
+def small_scorer(
+    reader: TextTokenizer, *, shake: bool = True, passes: int = 1, channels: Channels | None = None, **settings: Any
+) -> TextScorer:
     """A scorer of width 16 with windows of 24 tokens."""
     policy = {**PolicyConfig(width=16, layers=1, window=24).model_dump(), **settings}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network, tokenizer, layout = build_scorer(policy, reader, passes=passes)
+        network, features = build_scorer(policy, reader, passes=passes, channels=channels)
     if shake:
         shaken(network)
-    return TextScorer(network, tokenizer, policy["window"], layout, torch.device("cpu"))
+    return TextScorer(network, features, torch.device("cpu"))
 
 
 def randomise(model: nn.Module) -> None:

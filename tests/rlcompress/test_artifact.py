@@ -59,7 +59,7 @@ def test_round_trip(bpe: TextTokenizer, folder: Path) -> None:
     assert loaded == manifest() == read_manifest(folder)
     assert reader.version == bpe.version
     assert scores(scorer, reader) == scores(small_scorer(bpe), bpe)
-    assert scorer.window == 24
+    assert scorer.features.window == 24
     assert trained_hashes(folder) == ("ab", "cd")
 
 

@@ -17,7 +17,7 @@ def artifact(bpe, tmp_path_factory):
     policy = PolicyConfig(width=16, layers=1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network, _, _ = build_scorer(policy.model_dump(), bpe)
+        network, _ = build_scorer(policy.model_dump(), bpe)
         network.fit_prior(torch.arange(bpe.vocabulary, dtype=torch.float64))
     manifest = Manifest(
         name="tiny",

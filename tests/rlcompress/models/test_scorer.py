@@ -69,7 +69,7 @@ def test_long_texts_are_scored_to_their_end(bpe: TextTokenizer, scorer: TextScor
     words = " ".join(TEXTS[:2] * 20).split()
     changed = [*words[:-3], "extraordinary", *words[-2:]]
     before, after = (alone(scorer, cut(bpe, " ".join(w) + " "))[0] for w in (words, changed))
-    assert len(before) > 10 * scorer.window / 2
+    assert len(before) > 10 * scorer.features.window / 2
     difference = np.abs(before[: len(before) - 40] - after[: len(before) - 40])
     assert difference.max() < 1e-5
     assert np.abs(before[-4:] - after[-4:]).max() > 0.05
@@ -80,7 +80,7 @@ def test_one_text_in_many_windows_equals_its_windows_alone(bpe: TextTokenizer, s
     text = " ".join(TEXTS[:2] * 4)
     units = cut(bpe, text)[0]
     ids_T, spans_T2 = bpe.encode(text)
-    owner_T, T, window = token_units(text, units.starts_N, spans_T2), len(ids_T), scorer.window
+    owner_T, T, window = token_units(text, units.starts_N, spans_T2), len(ids_T), scorer.features.window
     network = scorer.network
     starts = [*range(0, T - window, window // 2), T - window]
     hidden_T: list[torch.Tensor] = []
@@ -182,7 +182,7 @@ def test_memory_stays_bounded_on_many_long_texts(bpe: TextTokenizer, scorer: Tex
 
 
 def test_build_scorer_shares_the_readers_tokenizer(bpe: TextTokenizer) -> None:
-    network, tokenizer, layout = build_scorer(PolicyConfig().model_dump(), bpe)
-    assert tokenizer is bpe
-    assert layout == RowLayout()
+    network, features = build_scorer(PolicyConfig().model_dump(), bpe)
+    assert features.tokenizer is bpe
+    assert features.layout == RowLayout()
     assert len(network.get_buffer("bits_V")) == bpe.vocabulary

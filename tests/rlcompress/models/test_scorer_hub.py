@@ -28,12 +28,12 @@ def scorer(bpe: TextTokenizer, folder: Path) -> TextScorer:
 
 
 def test_own_tokenizer_and_special_tokens(bpe: TextTokenizer, scorer: TextScorer) -> None:
-    assert scorer.tokenizer.version != bpe.version
+    assert scorer.features.tokenizer.version != bpe.version
     features = scorer.features([Segmenter(bpe)("The old man")], ["who"])
-    ids = features["ids_PWT"][0, 0].tolist()
-    assert (scorer.layout.begin, scorer.layout.middle, scorer.layout.end) == ((2,), (3,), (3,))
+    ids, layout = features["ids_PWT"][0, 0].tolist(), scorer.features.layout
+    assert (layout.begin, layout.middle, layout.end) == ((2,), (3,), (3,))
     assert (ids[0], ids[2], ids[-1]) == (2, 3, 3)
-    assert scorer.tokenizer.decode(np.array(ids[1:2])) == "who"
+    assert scorer.features.tokenizer.decode(np.array(ids[1:2])) == "who"
 
 
 def test_company_and_padding_change_nothing(bpe: TextTokenizer, scorer: TextScorer) -> None:
