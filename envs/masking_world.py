@@ -8,7 +8,7 @@ reward changed by; so at discount 1 its return is the reward of `single` on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +42,7 @@ _BUILTIN_VOCABULARY = 1024
 
 Observation = dict[str, Any]
 Priorities = FloatArray | Sequence[float]
+Readings = tuple[Judgement | None, Judgement | None]  # of an output and of its original; None where nobody reads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +96,8 @@ class MaskingWorld:
         examples: `Example`s or mappings with their fields; None takes 64 paragraphs of Python's documentation.
         segmenter: text -> `Units`; None trains a small BPE tokenizer on the examples. It carries protected patterns.
         judge: a name in `JUDGES` or any `Judge`.
+        reader: answers questions from the texts, where a term of the reward needs that: a name in `READERS` or a
+            `Judge` that finds out what `reward.reads` names.
         reward: a `Reward`, or a `RewardConfig` or mapping to build one from.
         rates: kept fractions of reader tokens that episodes draw from.
         n_max: length of the action; None takes the longest example's number of units.
@@ -119,6 +122,7 @@ class MaskingWorld:
         form: str = "single",
         sampler: str = "exact",
         passes: int = 4,
+        reader: str | Judge = "overlap",
     ) -> None:
         if form not in FORMS:
             raise UserError(f"env.form {form!r} is unknown: use {' or '.join(FORMS)}")
@@ -132,6 +136,8 @@ class MaskingWorld:
         self.judge = _judge(judge)
         self.reward = reward if isinstance(reward, Reward) else Reward(RewardConfig.model_validate(reward or {}))
         self.reward.check(self.examples)
+        self.reader = _reader(reader, self.reward.reads) if self.reward.reads else None
+        self._originals: dict[int, Judgement] = {}  # what the frozen reader made of whole texts
         self.keep = _rule(sampler, form)
         self.rates = _rates(rates, self.reward.config.gates.floor if sampler == "exact" else 0.0)
         self.n_max = n_max if n_max is not None else max(1, *map(len, self.units))
@@ -197,7 +203,7 @@ class MaskingWorld:
         return state.t == self.passes
 
     def outcomes(self, states: Sequence[State], actions: Sequence[Priorities]) -> list[Outcome]:
-        """Select, judge and reward each action, with ONE judge call for all of them.
+        """Select, judge and reward each action, with ONE judge call for all of them, and one of the reader if asked.
 
         The call asks for every compression and, once for each distinct example, for D(∅).
         """
@@ -207,12 +213,26 @@ class MaskingWorld:
             for state, compression in zip(states, compressions, strict=True)
         ]
         emptied = {state.index: request.emptied() for state, request in zip(states, requests, strict=True)}
-        verdicts = self._ask([*requests, *emptied.values()])
+        verdicts = _ask(self.judge, [*requests, *emptied.values()])
         empties = dict(zip(emptied, verdicts[len(requests) :], strict=True))
+        readings = self._read([state.index for state in states], requests)
         return [
-            self._outcome(state, compression, verdict, empties[state.index])
-            for state, compression, verdict in zip(states, compressions, verdicts[: len(requests)], strict=True)
+            self._outcome(state, compression, verdict, empties[state.index], reading)
+            for state, compression, verdict, reading in zip(
+                states, compressions, verdicts[: len(requests)], readings, strict=True
+            )
         ]
+
+    def _read(self, indices: list[int], requests: list[JudgeRequest]) -> list[Readings]:
+        """The reader's verdicts on each compression and on its original; those on originals are kept."""
+        if self.reader is None:
+            return [(None, None)] * len(requests)
+        new = {i: request.whole() for i, request in zip(indices, requests, strict=True) if i not in self._originals}
+        read = _ask(self.reader, [*requests, *new.values()])
+        found = dict(zip(new, read[len(requests) :], strict=True))
+        self._originals.update({i: verdict for i, verdict in found.items() if verdict.status is Status.OK})
+        originals = {**self._originals, **found}
+        return [(verdict, originals[i]) for i, verdict in zip(indices, read[: len(requests)], strict=True)]
 
     def _padded(self, flags_N: BoolArray) -> NDArray[np.int8]:
         padded = np.zeros(self.n_max, np.int8)
@@ -224,22 +244,40 @@ class MaskingWorld:
         priorities_N = np.asarray(action, np.float64)[: len(units)]
         return self.keep(units, priorities_N, pass_rate(state.rate, state.t + 1, self.passes), state.alive_N)
 
-    def _ask(self, requests: list[JudgeRequest]) -> list[Judgement]:
-        try:
-            verdicts = self.judge.judge(requests)
-        except JudgeUnavailable as error:
-            return [Judgement.failed(str(error)) for _ in requests]
-        if len(verdicts) != len(requests):
-            raise ValueError(f"{len(requests)} requests need as many verdicts, the judge gave {len(verdicts)}")
-        return verdicts
-
-    def _outcome(self, state: State, compression: Compression, verdict: Judgement, empty: Judgement) -> Outcome:
+    def _outcome(
+        self,
+        state: State,
+        compression: Compression,
+        verdict: Judgement,
+        empty: Judgement,
+        reading: Readings,
+    ) -> Outcome:
         example, importance_N = self.examples[state.index], self._importance[state.index]
-        item = RewardInput(example, compression, verdict, empty, importance_N, price=state.price)
+        read, original = reading
+        item = RewardInput(
+            example,
+            compression,
+            verdict,
+            empty,
+            importance_N,
+            price=state.price,
+            read=read,
+            read_original=original,
+        )
         breakdown = self.reward.score(item)
         status = breakdown.status if state.status is Status.OK else state.status
         after = replace(state, alive_N=compression.kept_N, t=state.t + 1, paid=breakdown.total, status=status)
         return Outcome(compression, verdict, breakdown, breakdown.total - state.paid, after)
+
+
+def _ask(judge: Judge, requests: list[JudgeRequest]) -> list[Judgement]:
+    try:
+        verdicts = judge.judge(requests)
+    except JudgeUnavailable as error:
+        return [Judgement.failed(str(error)) for _ in requests]
+    if len(verdicts) != len(requests):
+        raise ValueError(f"{len(requests)} requests need as many verdicts, the judge gave {len(verdicts)}")
+    return verdicts
 
 
 FORMS = ("single", "progressive")
@@ -304,3 +342,20 @@ def _judge(judge: str | Judge) -> Judge:
     if judge not in JUDGES:
         raise UserError(f"judge {judge!r} is unknown: use {', '.join(JUDGES)} or hand in a judge")
     return JUDGES[judge]()
+
+
+def _overlap(measures: Collection[str]) -> Judge:
+    from rlcompress.judges.overlap import OverlapReader
+
+    return OverlapReader(sorted(measures))
+
+
+READERS: dict[str, Callable[[Collection[str]], Judge]] = {"overlap": _overlap}
+
+
+def _reader(reader: str | Judge, measures: Collection[str]) -> Judge:
+    if not isinstance(reader, str):
+        return reader
+    if reader not in READERS:
+        raise UserError(f"reader {reader!r} is unknown: use {', '.join(READERS)} or hand in a reader")
+    return READERS[reader](measures)

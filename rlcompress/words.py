@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -142,11 +142,21 @@ class JudgeRequest:
             answer=example.answer if example else None,
         )
 
+    @property
+    def text(self) -> str:
+        """What was kept, as a reader gets to see it."""
+        starts_N = self.unit_starts_N
+        ends_N = np.append(starts_N[1:], len(self.source))[: len(starts_N)].astype(np.int64)
+        units = Units(self.source, starts_N, ends_N, np.zeros_like(starts_N), np.zeros(len(starts_N), np.bool_))
+        return Compression(units, self.kept_N, 1.0).text
+
+    def whole(self) -> JudgeRequest:
+        """The same source with everything kept."""
+        return replace(self, kept_N=np.ones(len(self.kept_N), np.bool_))
+
     def emptied(self) -> JudgeRequest:
         """The same source with nothing kept: the judge's D(∅)."""
-        return JudgeRequest(
-            self.source, self.unit_starts_N, np.zeros(len(self.kept_N), np.bool_), self.question, self.answer
-        )
+        return replace(self, kept_N=np.zeros(len(self.kept_N), np.bool_))
 
     def key(self) -> str:
         """Content hash, equal in every process."""

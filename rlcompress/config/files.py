@@ -1,4 +1,4 @@
-"""Reads configurations: default < base file (`inherits:`) < file < profiles < `--set`, all checked by the schema.
+"""Reads configurations: default < preset < base file (`inherits:`) < file < profiles < `--set`, checked by the schema.
 
 One rule merges all levels, the defaults among them: mappings merge key by key, anything else replaces. A reward term
 of the defaults is therefore turned off with a weight of 0.
@@ -19,6 +19,7 @@ from rlcompress.config.profiles import profile_file
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import is_secret_name, redacted
 from rlcompress.errors import UserError
+from rlcompress.rewards.presets import PRESETS
 
 Layer = tuple[str, dict[str, Any]]  # where it comes from (for messages), what it says
 
@@ -43,7 +44,7 @@ def load_config(
     for layer in layers:
         _refuse_secrets(layer)
         _refuse_unknown(layer)
-    merged = RunConfig().model_dump(mode="json")
+    merged = merge(RunConfig().model_dump(mode="json"), _preset(layers))
     for _, values in layers:
         merged = merge(merged, values)
     try:
@@ -61,6 +62,14 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
         merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
     return merged
+
+
+def _preset(layers: Sequence[Layer]) -> dict[str, Any]:
+    """What the preset that is named last fills in: it lies over the defaults and under everything that is written."""
+    sections = [values.get("reward") for _, values in layers]
+    named = [section["preset"] for section in sections if isinstance(section, Mapping) and "preset" in section]
+    known = named and isinstance(named[-1], str) and named[-1] in PRESETS
+    return {"reward": PRESETS[named[-1]]} if known else {}
 
 
 def dump_yaml(config: RunConfig) -> str:

@@ -51,10 +51,33 @@ class JudgeConfig(Section):
         return self
 
 
+class ReaderJudgeConfig(Section):
+    """Answers questions from compressed texts; started only where a term of the reward needs it."""
+
+    model: str = Field("builtin:overlap", description="builtin:overlap, builtin:causal, a folder or a hub id")
+    seed: int = Field(0, description="builtin:causal: of its weights and its training")
+    steps: Positive = Field(1500, description="builtin:causal: training steps on the questions of the training split")
+    batch: Positive = Field(8, description="builtin:causal: rows in a training step")
+    learning_rate: float = Field(2e-3, gt=0, description="builtin:causal")
+    width: Positive = Field(128, multiple_of=32, description="builtin:causal")
+    layers: Positive = Field(2, description="builtin:causal")
+    window: Positive = Field(512, description="tokens of text, question and answer; a longer prompt gets no verdict")
+    answer_tokens: Positive = Field(16, description="most tokens that the reader answers with")
+    chunk: Positive = Field(16, description="rows in one forward pass; fixed, so that results never depend on callers")
+    gate: Fraction = Field(
+        0.05, description="least share of an answer's bits that the right text saves against another's; 0: no gate"
+    )
+    threads: Positive = Field(1, description="torch threads of the actor that serves it")
+    cpus: float = Field(0.5, ge=0, description="Ray CPUs of the actor and, rounded up, torch threads of its training")
+    gpus: float = Field(0.0, ge=0, description="Ray GPUs of the actor and of its training; may be a fraction")
+    timeout: float = Field(120.0, gt=0, description="seconds before a call counts as failed")
+
+
 class JudgesConfig(Section):
     """`reward` gives the training signal; `heldout` is never in a reward and differs in seed and architecture."""
 
     reward: JudgeConfig = JudgeConfig()
+    reader: ReaderJudgeConfig = ReaderJudgeConfig()
     heldout: JudgeConfig = JudgeConfig(model="builtin:convolution", seed=1)
     gate: Fraction = Field(
         0.10, description="least share of bits that the right kept text saves against another document's; 0: no gate"

@@ -14,11 +14,17 @@ from rlcompress.config.embedding import EmbedderConfig as EmbedderConfig
 from rlcompress.config.judging import CotrainConfig as CotrainConfig
 from rlcompress.config.judging import JudgeConfig as JudgeConfig
 from rlcompress.config.judging import JudgesConfig as JudgesConfig
+from rlcompress.config.judging import ReaderJudgeConfig as ReaderJudgeConfig
+from rlcompress.config.rewarding import PRICE_LIMIT as PRICE_LIMIT
+from rlcompress.config.rewarding import SIZED, UNPRICED
+from rlcompress.config.rewarding import GatesConfig as GatesConfig
+from rlcompress.config.rewarding import LagrangianConfig as LagrangianConfig
+from rlcompress.config.rewarding import RewardConfig as RewardConfig
+from rlcompress.config.rewarding import ScheduleConfig as ScheduleConfig
+from rlcompress.config.rewarding import SimilarityConfig as SimilarityConfig
 from rlcompress.config.section import Fraction, NonNegative, Positive, Rate, Section
 
-PRICE_LIMIT = 10.0  # of all tokens of a text, in shares of its bits: what the range of `rate_distortion` is stated for
 GROUPED = ("grpo", "dr_grpo", "dapo", "rloo")  # algorithms that compare the samples of one prompt
-UNPRICED = ("distortion", "answer_kept")  # terms that are best when everything stays
 
 
 class SplitConfig(Section):
@@ -83,64 +89,6 @@ class EnvConfig(Section):
     def steps(self) -> int:
         """Steps of an episode, and passes in which a text is compressed."""
         return self.passes if self.form == "progressive" else 1
-
-
-class GatesConfig(Section):
-    """Conditions that make the reward the worst possible when they fail."""
-
-    floor: Fraction = Field(0.0, description="least kept fraction of source tokens; 0 turns the gate off")
-    leak: bool = Field(True, description="words or numbers in the output that the source does not have")
-
-
-class ScheduleConfig(Section):
-    """A value over the run: fixed, linear, or exponential from `start` to `end`; adaptive follows the entropy."""
-
-    kind: Literal["fixed", "linear", "exponential", "adaptive"] = "fixed"
-    start: float = Field(1.0, gt=0)
-    end: float = Field(1.0, gt=0)
-    target: Fraction = Field(0.5, description="adaptive only: normalised entropy to hold")
-
-
-class LagrangianConfig(Section):
-    """How the multiplier of `reward.target_rate` follows the error (kept fraction - target); it starts at beta."""
-
-    step: float = Field(0.1, ge=0, description="growth of its integral in one iteration, times the error")
-    damping: float = Field(2.0, ge=0, description="added to the integral, times the error of this iteration alone")
-    max: float = Field(5.0, gt=0, le=PRICE_LIMIT, description="its upper bound; the lower one is 0")
-
-
-class RewardConfig(Section):
-    terms: dict[str, float] = Field(
-        default_factory=lambda: {"distortion": 1.0},
-        description="name or python.path:function -> weight; distortion stays unless it is set to 0",
-    )
-    importance: Literal["none", "rarity", "position", "numbers"] = Field(
-        "none", description="weights of the units inside the distortion"
-    )
-    beta: ScheduleConfig = Field(
-        ScheduleConfig(), description="price of the whole text's tokens in rate_distortion, in shares of its bits"
-    )
-    target_rate: Rate | None = Field(
-        None, description="kept fraction that beta, then a Lagrange multiplier, holds the served policy at"
-    )
-    lagrangian: LagrangianConfig = LagrangianConfig()
-    gates: GatesConfig = GatesConfig()
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not any(weight != 0 for weight in self.terms.values()):
-            raise ValueError("reward.terms needs at least one term with a weight other than 0")
-        return self
-
-    @model_validator(mode="after")
-    def _priced(self) -> Self:
-        if self.beta.kind == "adaptive":
-            raise ValueError("reward.beta.kind adaptive follows the entropy and is no price: use fixed or linear")
-        if max(self.beta.start, self.beta.end) > PRICE_LIMIT:
-            raise ValueError(f"reward.beta must not exceed {PRICE_LIMIT:g}: change its start or end")
-        if self.target_rate is not None and self.terms.get("rate_distortion", 0.0) <= 0:
-            raise ValueError("reward.target_rate moves the price of rate_distortion: give that term a weight above 0")
-        return self
 
 
 class PolicyConfig(Section):
@@ -353,6 +301,12 @@ class RunConfig(Section):
                 raise ValueError(
                     "env.sampler bernoulli chooses its length, and no term of reward.terms prices it, so all would be "
                     "kept: add rate_distortion, simple or rate"
+                )
+            sized = [name for name in SIZED if self.reward.terms.get(name, 0) and self.reward.length.target is None]
+            if sized:
+                raise ValueError(
+                    f"reward.terms.{sized[0]} compares the length with a target, and env.sampler bernoulli is asked "
+                    "for none: set reward.length.target"
                 )
         elif self.reward.target_rate is not None:
             raise ValueError("reward.target_rate needs env.sampler bernoulli: exact meets env.rates as it is")

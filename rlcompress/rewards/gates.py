@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from rlcompress.text.bare import bare_words
 from rlcompress.words import Compression
 
+_SUPPORT = 0.05  # of the source's words: what has to stand beside the answer
 
-def floor_open(compression: Compression, floor: float) -> bool:
-    """At least the fraction `floor` of the source's reader tokens stayed."""
-    return compression.achieved_rate >= floor
+
+def floor_open(rate: float, floor: float) -> bool:
+    """At least the fraction `floor` of the source stayed."""
+    return rate >= floor
 
 
 def leaked_words(source: str, written: str) -> set[str]:
@@ -19,3 +23,19 @@ def leaked_words(source: str, written: str) -> set[str]:
 def leak_open(compression: Compression, written: str | None) -> bool:
     """No word of a written text came from elsewhere. A masked text (None) is spans of its source and cannot leak."""
     return written is None or not leaked_words(compression.units.text, written)
+
+
+def bare_open(source: str, output: str, answer: str | None, question: str | None) -> bool:
+    """The output is not the answer and little else: a compressor that answers has not compressed.
+
+    Closed where all words of the answer stand in the output, and beside them and the question's fewer than a twentieth
+    of the source's words. Open where the source itself has no more than that.
+    """
+    answered = set(bare_words(answer or ""))
+    told = bare_words(output)
+    if not answered or not answered <= set(told):
+        return True
+    words, known = bare_words(source), answered | set(bare_words(question or ""))
+    needed = math.ceil(_SUPPORT * len(words))
+    beside, there = (len([w for w in text if w not in known]) for text in (told, words))
+    return beside >= min(needed, there)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from rlcompress.config.schema import RewardConfig
 from rlcompress.errors import UserError
-from rlcompress.rewards.gates import floor_open, leak_open
+from rlcompress.rewards.gates import bare_open, floor_open, leak_open
 from rlcompress.rewards.importance import Importance
-from rlcompress.rewards.terms import RewardInput, find_term
+from rlcompress.rewards.terms import RewardInput, find_term, reads
 from rlcompress.words import Example, FloatArray, Status, Units
 
 
@@ -38,13 +38,15 @@ class Reward:
     """Named terms and weights from the configuration, ready to score.
 
     A term with weight 0 is computed and logged, but pays nothing. `counts` (see `count_words`) fit the `rarity`
-    importance. An exception inside a term is not caught: it carries its traceback to whoever runs the training.
+    importance. `reads` is what a reader has to find out; empty where no term needs one. An exception inside a term is
+    not caught: it carries its traceback to whoever runs the training.
     """
 
     def __init__(self, config: RewardConfig | None = None, counts: Mapping[str, int] | None = None) -> None:
         self.config = config or RewardConfig()
         self.weights = dict(self.config.terms)
         self.terms = {name: find_term(name) for name in self.weights}
+        self.reads = reads(self.config)
         self._importance = Importance(self.config.importance, counts)
 
     def _gain(self, name: str, value: float) -> float:
@@ -71,21 +73,34 @@ class Reward:
         gates = self._gates(item)
         verdict, empty = item.judgement, item.empty_judgement
         judged = verdict.status is Status.OK and empty.status is Status.OK and verdict.version == empty.version
-        if not judged:
+        if not judged or not self._was_read(item):
             return RewardBreakdown(math.nan, gates=gates, status=Status.JUDGE_FAILED)
+        item = replace(item, settings=self.config)
         values = {name: float(term.function(item)) for name, term in self.terms.items()}
-        if not all(map(math.isfinite, values.values())):
+        if not all(math.isfinite(value) for name, value in values.items() if self.weights[name]):
             return RewardBreakdown(math.nan, values, gates, Status.REWARD_FAILED)
         values = {name: min(max(x, self.terms[name].low), self.terms[name].high) for name, x in values.items()}
-        total = sum(self._gain(name, x) for name, x in values.items()) if all(gates.values()) else 0.0
+        paid = sum(self._gain(name, x) for name, x in values.items() if self.weights[name])
+        total = paid if all(gates.values()) else 0.0
         return RewardBreakdown(total, values, gates, item.compression.status)
+
+    def _was_read(self, item: RewardInput) -> bool:
+        """Whether the reader, if a term needs one, gave a verdict on both texts."""
+        if not self.reads:
+            return True
+        read, original = item.readings
+        both = read.status is Status.OK and original.status is Status.OK
+        return both and read.version == original.version
 
     def _gates(self, item: RewardInput) -> dict[str, bool]:
         gates: dict[str, bool] = {}
         if self.config.gates.floor > 0:
-            gates["floor"] = floor_open(item.compression, self.config.gates.floor)
+            gates["floor"] = floor_open(item.rate, self.config.gates.floor)
         if self.config.gates.leak:
             gates["leak"] = leak_open(item.compression, item.written)
+        if self.config.gates.bare:
+            example = item.example
+            gates["bare"] = bare_open(item.compression.units.text, item.text, example.answer, example.question)
         return gates
 
 

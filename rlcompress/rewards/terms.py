@@ -3,48 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 import numpy as np
 
-from rlcompress.config.schema import PRICE_LIMIT
+from rlcompress.config.rewarding import PRICE_LIMIT, RewardConfig
 from rlcompress.errors import UserError
+from rlcompress.metrics import answer_retention as retained
+from rlcompress.rewards.answers import agreement, answer_likelihood, task, text_similarity
+from rlcompress.rewards.item import RewardInput as RewardInput
+from rlcompress.rewards.item import Term as Term
+from rlcompress.rewards.recipes import RECIPES
 from rlcompress.text.bare import bare_words
-from rlcompress.words import Compression, Example, FloatArray, Judgement
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RewardInput:
-    """All that a reward may look at.
-
-    `empty_judgement` is D(∅): the same judge version on nothing kept. `written` is an output that was not made by
-    dropping units; None for masks, whose text is `compression.text`. `price` is β of the iteration: what all tokens of
-    the text cost, in shares of its bits.
-    """
-
-    example: Example
-    compression: Compression
-    judgement: Judgement
-    empty_judgement: Judgement
-    importance_N: FloatArray | None = None
-    written: str | None = None
-    price: float = 1.0
-
-    @property
-    def text(self) -> str:
-        return self.compression.text if self.written is None else self.written
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """A reward term. `Reward` clips its value to [low, high]; `needs` names what an example must have."""
-
-    function: Callable[[RewardInput], float]
-    low: float = 0.0
-    high: float = 1.0
-    needs: tuple[str, ...] = ()
+from rlcompress.words import Judgement
 
 
 def distortion(item: RewardInput) -> float:
@@ -72,9 +43,14 @@ def answer_kept(item: RewardInput) -> float:
     return len(answer & set(bare_words(item.text))) / len(answer)
 
 
+def answer_retention(item: RewardInput) -> float:
+    """1 where every word of the answer survives in the output, else 0: the metric of the same name."""
+    return float(retained(item.example.answer or "", item.text))
+
+
 def rate(item: RewardInput) -> float:
     """Dropped share of reader tokens. For samplers that choose their length; constant under an exact budget."""
-    return 1.0 - item.compression.achieved_rate
+    return 1.0 - item.rate
 
 
 def simple(item: RewardInput) -> float:
@@ -103,10 +79,24 @@ def _share(value: float) -> float:
 TERMS: dict[str, Term] = {
     "distortion": Term(distortion),
     "answer_kept": Term(answer_kept, needs=("answer",)),
+    "answer_retention": Term(answer_retention, needs=("answer",)),
     "rate": Term(rate),
     "simple": Term(simple),
     "rate_distortion": Term(rate_distortion, high=1.0 + PRICE_LIMIT),
+    "answer_likelihood": Term(answer_likelihood, needs=("answer",), reads=("bits",)),
+    "task": Term(task, needs=("answer",), reads=("said",)),
+    "agreement": Term(agreement, reads=("said",)),
+    "similarity": Term(text_similarity),
+    **RECIPES,
 }
+
+
+def reads(config: RewardConfig) -> frozenset[str]:
+    """What a reader has to find out for the reward of this configuration; empty where no term needs one."""
+    asked = {name for term in config.terms for name in find_term(term).reads}
+    if "similarity" in config.terms:
+        asked |= {"embedding": {"embedding"}, "judge": {"same"}}.get(config.similarity.kind, set())
+    return frozenset(asked)
 
 
 def find_term(name: str) -> Term:

@@ -78,7 +78,7 @@ def test_at_equal_distortion_keeping_more_pays_less():
 
     def paid(kept: int) -> float:
         compression = Compression(cut(), np.arange(N) < kept, 1.0)
-        return reward.score(RewardInput(ANSWERED, compression, judge, Judgement(20.0, version="v"))).total
+        return reward.score(RewardInput(Example("a#0", TEXT), compression, judge, Judgement(20.0, version="v"))).total
 
     assert all(paid(k) > paid(k + 1) for k in range(N))
 
@@ -107,7 +107,7 @@ def test_no_cliff_at_the_edge_of_the_budget():
     """Rates that differ by one token differ by one word, and the reward never falls with a larger budget."""
     reward = Reward()
     kept = [select(cut(), BITS_N, target_tokens=b).kept_N for b in range(N + 1)]
-    paid = [pay(reward, kept_N) for kept_N in kept]
+    paid = [pay(reward, kept_N, Example("a#0", TEXT)) for kept_N in kept]
     assert paid[0] == 0.0
     assert paid[-1] == pytest.approx(1.0)
     steps = np.diff(paid)
@@ -130,7 +130,7 @@ def test_writing_the_answer_instead_of_keeping_the_text_pays_nothing():
     perfect, nothing = Judgement(0.0, version="v"), Judgement(20.0, version="v")
     cheat = reward.score(RewardInput(example, compression, perfect, nothing, written="Scandinavia"))
     assert cheat.terms == {"answer_kept": 1.0, "distortion": 1.0}
-    assert cheat.gates == {"leak": False}
+    assert cheat.gates == {"leak": False, "bare": False}
     assert cheat.total == 0.0
     assert reward.score(RewardInput(example, compression, perfect, nothing, written="Oslo, Norway")).total > 0.0
     assert pay(reward, HONEST_N) > 0.0

@@ -145,8 +145,8 @@ def test_a_masked_text_has_only_words_of_its_source(text, data):
 
 def test_floor_counts_reader_tokens():
     compression = compressed("a b c d", {0, 3})
-    assert floor_open(compression, 0.5)
-    assert not floor_open(compression, 0.51)
+    assert floor_open(compression.achieved_rate, 0.5)
+    assert not floor_open(compression.achieved_rate, 0.51)
 
 
 def test_importance_weights_point_where_they_should():

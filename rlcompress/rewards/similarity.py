@@ -1,0 +1,106 @@
+"""How alike two texts are, in [0, 1]: exact, word F1, sentence BLEU, ROUGE-L.
+
+Normalisation, for all of them: `bare_words` (case-folded words and numbers, without punctuation and white space); no
+stemming, no articles removed. Two texts without words are alike, a text without words and one with some are not.
+
+No padding helps: a word counts as often as it stands in the reference and no oftener (the first times count), and what
+does not count still lengthens the candidate. For BLEU this goes for its brevity penalty too, which in the published
+formula is bought off with words of any kind: there the length that has to be reached is that of the words that count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from rlcompress.text.bare import bare_words
+
+_ORDER = 4  # longest n-gram of BLEU
+
+
+def counted(reference: Sequence[str], candidate: Sequence[str]) -> list[str]:
+    """The words of the candidate in order, each as often as the reference has it and no oftener."""
+    left = Counter(reference)
+    kept = []
+    for word in candidate:
+        if left[word] > 0:
+            left[word] -= 1
+            kept.append(word)
+    return kept
+
+
+def exact(reference: Sequence[str], candidate: Sequence[str]) -> float:
+    """1 for the same words in the same order, else 0."""
+    return float(list(reference) == list(candidate))
+
+
+def f1(reference: Sequence[str], candidate: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall of the words in any order (Rajpurkar et al. 2016)."""
+    return _harmonic(len(counted(reference, candidate)), len(reference), len(candidate))
+
+
+def rouge_l(reference: Sequence[str], candidate: Sequence[str]) -> float:
+    """F1 of the longest common subsequence (Lin 2004, β = 1)."""
+    return _harmonic(_subsequence(reference, counted(reference, candidate)), len(reference), len(candidate))
+
+
+def bleu(reference: Sequence[str], candidate: Sequence[str]) -> float:
+    """Sentence BLEU (Papineni et al. 2002), orders above 1 smoothed by one more match and n-gram (Lin & Och 2004).
+
+    Orders that the reference is too short for are left out, so that a text is wholly like itself.
+    """
+    if not reference or not candidate:
+        return float(not reference and not candidate)
+    words = counted(reference, candidate)
+    if not words:
+        return 0.0
+    logs = []
+    for n in range(1, min(_ORDER, len(reference)) + 1):
+        matched = (_ngrams(words, n) & _ngrams(reference, n)).total()
+        among, more = max(0, len(candidate) - n + 1), int(n > 1)
+        logs.append(math.log((matched + more) / (among + more)))
+    brevity = min(0.0, 1.0 - len(reference) / len(words))
+    return math.exp(brevity + sum(logs) / len(logs))
+
+
+def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def _harmonic(matched: int, reference: int, candidate: int) -> float:
+    """2·P·R / (P + R) = 2·matched / (reference + candidate)."""
+    return 2.0 * matched / (reference + candidate) if reference + candidate else 1.0
+
+
+def _subsequence(first: Sequence[str], second: Sequence[str]) -> int:
+    """Length of the longest common subsequence; time |first|·|second|."""
+    row = [0] * (len(second) + 1)
+    for word in first:
+        diagonal = 0
+        for j, other in enumerate(second, start=1):
+            above = row[j]
+            row[j] = diagonal + 1 if word == other else max(above, row[j - 1])
+            diagonal = above
+    return row[-1]
+
+
+SIMILARITIES: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {
+    "exact": exact,
+    "f1": f1,
+    "bleu": bleu,
+    "rouge_l": rouge_l,
+}
+
+
+def similarity(kind: str, reference: str, candidate: str) -> float:
+    """`SIMILARITIES[kind]` of the bare words of two texts."""
+    return SIMILARITIES[kind](bare_words(reference), bare_words(candidate))
+
+
+def excess(reference: str, candidate: str) -> float:
+    """Share of the candidate, in (0, 1], that its words over the reference's length leave: for measures that do not
+    count words, which padding and echoing could raise.
+    """
+    long, allowed = len(bare_words(candidate)), len(bare_words(reference))
+    return min(1.0, allowed / long) if long else 1.0
