@@ -10,7 +10,10 @@ from rlcompress.config.section import Fraction, NonNegative, Positive, Section
 
 
 class JudgeConfig(Section):
-    model: str = Field("builtin:attention", description="builtin:attention, builtin:convolution, a folder or a hub id")
+    model: str = Field(
+        "builtin:attention",
+        description="builtin:attention, builtin:convolution, a folder or a hub id; none: nobody is asked",
+    )
     kind: Literal["masked", "causal"] = "masked"
     seed: int = 0
     finetune: bool = Field(False, description="train a folder or hub model too; built-in models always are")
@@ -50,6 +53,11 @@ class JudgeConfig(Section):
             )
         return self
 
+    @property
+    def silent(self) -> bool:
+        """Whether there is no such judge: what is rewarded or measured is seen in the text alone."""
+        return self.model == "none"
+
 
 class ReaderJudgeConfig(Section):
     """Answers questions from compressed texts; started only where a term of the reward needs it."""
@@ -85,7 +93,8 @@ class JudgesConfig(Section):
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
-        if (self.reward.model, self.reward.seed) == (self.heldout.model, self.heldout.seed):
+        same = (self.reward.model, self.reward.seed) == (self.heldout.model, self.heldout.seed)
+        if same and not self.reward.silent:
             raise ValueError("judges.heldout must differ from judges.reward: change its model or its seed")
         return self
 

@@ -24,6 +24,7 @@ from rlcompress.config.rewarding import ScheduleConfig as ScheduleConfig
 from rlcompress.config.rewarding import SimilarityConfig as SimilarityConfig
 from rlcompress.config.section import Fraction, NonNegative, Positive, Rate, Section
 
+JUDGED = ("distortion", "simple", "rate_distortion")  # terms that count a reconstructor's bits
 GROUPED = ("grpo", "dr_grpo", "dapo", "rloo")  # algorithms that compare the samples of one prompt
 
 
@@ -92,12 +93,26 @@ class EnvConfig(Section):
 
 
 class PolicyConfig(Section):
-    encoder: str = Field("builtin:scorer", description="builtin:scorer, a local folder or a hub id of an encoder")
-    prior: Literal["rarity", "none"] = "rarity"
+    encoder: str = Field(
+        "builtin:scorer", description="builtin:scorer, a local folder or a hub id of an encoder; none: channels alone"
+    )
+    channels: Literal["none", "question"] = Field(
+        "none", description="question: what the question tells of each word is an input, by the encoder of `embedder`"
+    )
+    prior: Literal["rarity", "sentences", "none"] = Field(
+        "rarity", description="sentences: how well each matches the question, and rarity where there is no question"
+    )
     prior_scale: float = Field(1.0, description="weight of the prior at the start; the learned residual starts at 0")
     width: Positive = 128
     layers: Positive = 2
     window: Positive = Field(256, description="tokens an encoder sees at once; longer texts use overlapping windows")
+
+    @model_validator(mode="after")
+    def _told(self) -> Self:
+        if self.channels == "none" and (self.encoder == "none" or self.prior == "sentences"):
+            key = "encoder none" if self.encoder == "none" else "prior sentences"
+            raise ValueError(f"policy.{key} needs what the question tells: set policy.channels to question")
+        return self
 
 
 class WarmStartConfig(Section):
@@ -287,6 +302,8 @@ class RunConfig(Section):
         algorithm, form = self.learner.algorithm, self.env.form
         if algorithm == "ppo" and form != "progressive":
             raise ValueError(f"learner.algorithm ppo learns from several steps: set env.form progressive, not {form}")
+        if form == "progressive" and self.policy.encoder == "none":
+            raise ValueError("env.form progressive needs an encoder that sees what is left: set policy.encoder")
         if algorithm != "ppo" and form != "single":
             raise ValueError(f"learner.algorithm {algorithm} learns from one step: set env.form single, or use ppo")
         return self
@@ -310,6 +327,21 @@ class RunConfig(Section):
                 )
         elif self.reward.target_rate is not None:
             raise ValueError("reward.target_rate needs env.sampler bernoulli: exact meets env.rates as it is")
+        return self
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        """Who asks for a judge must have one."""
+        if self.judges.reward.silent:
+            asked = {f"reward.terms.{name}": self.reward.terms.get(name, 0.0) for name in JUDGED}
+            asked |= {"warm_start.steps": self.warm_start.steps, "cotrain.steps": self.cotrain.steps}
+            for key, value in asked.items():
+                if value:
+                    raise ValueError(
+                        f"{key} is {value:g} and needs a judge, and judges.reward.model is none: set it to 0"
+                    )
+        if self.judges.heldout.silent and self.evaluate.adapt_steps:
+            raise ValueError("evaluate.adapt_steps adapts judges.heldout, whose model is none: set it to 0")
         return self
 
     def _cuda(self) -> bool:
