@@ -88,6 +88,9 @@ class AdaptiveAdd:
         self._judge = judge
         self.passes = passes
 
+    def passes_of(self, units: Units) -> int:
+        return self.passes
+
     def priorities(
         self, units: Sequence[Units], examples: Sequence[Example], rate: float, seed: int
     ) -> list[FloatArray]:

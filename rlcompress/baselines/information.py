@@ -48,11 +48,11 @@ class NgramScorer:
 class SelfInformation:
     """Mean bits a token of each unit. Independent of the rate, so its keep-sets are nested."""
 
-    name = "self_information"
     stochastic = False
     keeps_all = False
 
-    def __init__(self, scorer: TokenScorer) -> None:
+    def __init__(self, scorer: TokenScorer | None, name: str = "self_information") -> None:
+        self.name = name
         self._scorer = scorer
 
     def fit(self, texts: Sequence[str]) -> None:
@@ -60,14 +60,22 @@ class SelfInformation:
         if isinstance(self._scorer, NgramScorer):
             self._scorer.fit(texts)
 
+    def passes_of(self, units: Units) -> int:
+        return 0 if isinstance(self._scorer, NgramScorer) else 1  # a table of counts is no model
+
     def priorities(
         self, units: Sequence[Units], examples: Sequence[Example], rate: float, seed: int
     ) -> list[FloatArray]:
-        bits = self._scorer.bits([u.text for u in units])
-        return [self._mean_bits(u, bits_T) for u, bits_T in zip(units, bits, strict=True)]
+        if self._scorer is None:
+            raise UserError(
+                f"baseline {self.name} asks a language model that is trained or loaded with a run's configuration: "
+                "evaluate a run, or leave it out"
+            )
+        tokenizer, bits = self._scorer.tokenizer, self._scorer.bits([u.text for u in units])
+        return [self._mean_bits(u, tokenizer, bits_T) for u, bits_T in zip(units, bits, strict=True)]
 
-    def _mean_bits(self, units: Units, bits_T: FloatArray) -> FloatArray:
-        _, spans_T2 = self._scorer.tokenizer.encode(units.text)
+    def _mean_bits(self, units: Units, tokenizer: Tokenizer, bits_T: FloatArray) -> FloatArray:
+        _, spans_T2 = tokenizer.encode(units.text)
         owner_T = token_units(units.text, units.starts_N, spans_T2)
         tokens_N = np.bincount(owner_T, minlength=len(units))
         bits_N = np.bincount(owner_T, bits_T, minlength=len(units)).astype(np.float64)

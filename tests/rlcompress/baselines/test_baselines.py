@@ -6,24 +6,20 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlcompress.baselines import BASELINES, FittedMethod, Method, build_methods
+from rlcompress.baselines import BASELINES, AskingMethod, FittedMethod, Method, build_methods, mean_passes
 from rlcompress.errors import UserError
-from rlcompress.judges.ngram import NgramJudge, WordTokenizer
 from rlcompress.selection import select
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Compression, Example, Units
+from tests.rlcompress.baselines.fakes import TOKENIZER, TRAIN, build
 
-TRAIN = [
-    "the cat sat on the mat and the dog sat on the rug",
-    "the dog and the cat saw the small bird on the mat",
-    "a small cat and a small dog ran to the rug",
-] * 4
 TEXTS = [
     "the cat and the quokka sat on the mat.",
     "A dog saw extraordinary things, and the bird ran!",
@@ -31,20 +27,16 @@ TEXTS = [
     "日本語 and the 👍🏽 on 3.14 mats\r\n",
     "",
 ]
-EXAMPLES = [Example(f"text#{i}", text) for i, text in enumerate(TEXTS)]
-TOKENIZER = WordTokenizer(TRAIN)
-JUDGE = NgramJudge(TOKENIZER, TRAIN)
+QUESTIONS = ["Where did the quokka sit?", "who ran", "", "👍🏽 日本?", "?!"]
+EXAMPLES = [Example(f"text#{i}", text, QUESTIONS[i]) for i, text in enumerate(TEXTS)]
 SEGMENTER = Segmenter(TOKENIZER)
-NESTED = [name for name in BASELINES if name != "adaptive_add"]
-
-
-def build(name: str) -> Method:
-    return build_methods([name], tokenizer=TOKENIZER, train_texts=TRAIN, judge=JUDGE)[0]
+NESTED = [name for name in BASELINES if name not in ("adaptive_add", "llmlingua", "longllmlingua")]
+ASKED = ["longllmlingua", "bm25_sentences", "embedding_sentences", "mix_sentences"]
 
 
 def compress(name: str, text: str, rate: float, seed: int = 0) -> Compression:
     units = SEGMENTER(text)
-    return select(units, build(name).priorities([units], [Example("x", text)], rate, seed)[0], rate)
+    return select(units, build(name).priorities([units], [Example("x", text, "the cat")], rate, seed)[0], rate)
 
 
 def order(name: str, text: str) -> list[str]:
@@ -56,7 +48,9 @@ def order(name: str, text: str) -> list[str]:
 
 def test_the_names_are_those_of_the_design() -> None:
     heuristics = ["identity", "random", "frequent", "rare", "short", "long", "head", "tail", "head_tail", "stride"]
-    assert list(BASELINES) == [*heuristics, "stopwords", "self_information", "adaptive_add"]
+    models = ["self_information", "lm_self_information", "llmlingua", "longllmlingua", "adaptive", "adaptive_add"]
+    sentences = ["bm25_sentences", "embedding_sentences", "mix_sentences"]
+    assert list(BASELINES) == [*heuristics, "stopwords", *models, *sentences]
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
@@ -77,7 +71,10 @@ def test_contract(name: str, granularity: str) -> None:
             assert np.isfinite(priorities_N).all()
             alone = method.priorities([u], [example], rate, 3)[0]
             assert (alone == priorities_N).all(), "company in the batch must not matter"
-            select(u, priorities_N, rate)
+            made = select(u, priorities_N, rate)
+            left = round(rate * u.total_cost) - made.kept_tokens
+            dropped_N = u.costs_N[~made.kept_N]
+            assert made.status == "over_budget" or 0 <= left < max(dropped_N, default=1)
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
@@ -96,12 +93,70 @@ def test_keep_sets_are_nested(name: str, rates: tuple[float, float], text: str) 
     assert (low <= high).all()
 
 
-@pytest.mark.parametrize("name", ["frequent", "rare", "self_information"])
+@pytest.mark.parametrize("name", ["frequent", "rare", "self_information", "adaptive"])
 def test_unfitted_is_an_error(name: str) -> None:
     method = build_methods([name], tokenizer=TOKENIZER, train_texts=[])[0]
     assert isinstance(method, FittedMethod)
-    with pytest.raises(UserError, match=f"baseline {name} .*fit it on training texts first"):
+    with pytest.raises(UserError, match=r"baseline \w+ .*fit it on training texts first"):
         method.priorities([SEGMENTER("the cat")], [Example("x", "the cat")], 0.5, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "lacks"),
+    [
+        ("lm_self_information", "a language model"),
+        ("llmlingua", "a language model"),
+        ("longllmlingua", "a language model"),
+        ("embedding_sentences", "an encoder"),
+        ("mix_sentences", "an encoder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_said_when_it_is_asked(name: str, lacks: str) -> None:
+    method = build_methods([name], tokenizer=TOKENIZER, train_texts=TRAIN)[0]
+    with pytest.raises(UserError, match=f"baseline {name} .*{lacks} that is .*a run's configuration"):
+        method.priorities([SEGMENTER("the cat")], [Example("x", "the cat", "who")], 0.5, 0)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_a_row_without_a_question_is_named(name: str) -> None:
+    units = [SEGMENTER("the cat"), SEGMENTER("the dog")]
+    examples = [Example("row#1", "the cat", "who"), Example("row#2", "the dog")]
+    with pytest.raises(UserError, match=f"baseline {name} matches texts with questions and row row#2 has none"):
+        build(name).priorities(units, examples, 0.5, 0)
+
+
+def test_models_are_made_only_for_who_asks_them() -> None:
+    made: list[str] = []
+
+    def refuse() -> Any:
+        made.append("made")
+        raise UserError("cannot be loaded")
+
+    asking = {"lm_self_information", "llmlingua", "longllmlingua", "embedding_sentences", "mix_sentences"}
+    for name in BASELINES:
+        parts = {"tokenizer": TOKENIZER, "train_texts": TRAIN, "embedder": refuse, "language_model": refuse}
+        if name in asking:
+            with pytest.raises(UserError, match="cannot be loaded"):
+                build_methods([name], **parts)
+        else:
+            build_methods([name], **parts)
+    assert len(made) == len(asking)
+
+
+def test_model_passes_a_text() -> None:
+    units = [SEGMENTER(text) for text in TEXTS if text]
+    assert [len(TOKENIZER.encode(u.text)[0]) for u in units] == [10, 11, 1, 9], "in segments of 4"
+    passes = {name: mean_passes(build(name), units) for name in BASELINES}
+    assert {name: count for name, count in passes.items() if count} == {
+        "lm_self_information": 1,
+        "llmlingua": (3 + 3 + 1 + 3) / 4,
+        "longllmlingua": 2 * (3 + 3 + 1 + 3) / 4,
+        "adaptive_add": 6,
+        "embedding_sentences": 1,
+        "mix_sentences": 1,
+    }
+    assert not isinstance(build("head"), AskingMethod)
+    assert mean_passes(build("llmlingua"), []) == 0
 
 
 def test_an_unknown_name_is_an_error_that_names_the_nearest() -> None:
@@ -203,21 +258,20 @@ def test_random_is_uniform_over_units() -> None:
 ELSEWHERE = """
 import json, sys
 sys.path[:0] = {path!r}
-from rlcompress.baselines import BASELINES, build_methods
-from rlcompress.judges.ngram import NgramJudge, WordTokenizer
+from rlcompress.baselines import BASELINES
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example
-train, texts = {train!r}, {texts!r}
-tokenizer = WordTokenizer(train)
-units = [Segmenter(tokenizer)(text) for text in texts]
-examples = [Example(f"text#{{i}}", text) for i, text in enumerate(texts)]
-methods = build_methods(list(BASELINES), tokenizer=tokenizer, train_texts=train, judge=NgramJudge(tokenizer, train))
+from tests.rlcompress.baselines.fakes import TOKENIZER, build
+texts, questions = {texts!r}, {questions!r}
+units = [Segmenter(TOKENIZER)(text) for text in texts]
+examples = [Example(f"text#{{i}}", *row) for i, row in enumerate(zip(texts, questions))]
+methods = [build(name) for name in BASELINES]
 print(json.dumps({{m.name: [p.tolist() for p in m.priorities(units, examples, 0.5, 3)] for m in methods}}))
 """
 
 
 def test_priorities_are_equal_in_every_process() -> None:
-    script = ELSEWHERE.format(path=sys.path, train=TRAIN, texts=TEXTS)
+    script = ELSEWHERE.format(path=sys.path, texts=TEXTS, questions=QUESTIONS)
     outputs = {
         subprocess.run(
             [sys.executable, "-c", script],
