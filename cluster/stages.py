@@ -25,6 +25,8 @@ from rlcompress.data.prepare import prepare
 from rlcompress.device import choose_device
 from rlcompress.judges.build import load_judge
 from rlcompress.judges.silent import NONE
+from rlcompress.models.causal import BUILTIN as BUILTIN_LANGUAGE_MODEL
+from rlcompress.models.embedder import BUILTIN as BUILTIN_EMBEDDER
 from rlcompress.models.imitation import imitate
 from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, build_scorer, load_channels
@@ -71,6 +73,9 @@ def checked_data(config: RunConfig) -> Prepared:
     require_model("policy.encoder", config.policy.encoder, BUILTIN_ENCODERS, config.trust_remote_code)
     for key, judge in (("judges.reward.model", config.judges.reward), ("judges.heldout.model", config.judges.heldout)):
         require_model(key, judge.model, BUILTIN_JUDGES, config.trust_remote_code)
+    asked = config.baselines.language_model.model
+    require_model("embedder.model", config.embedder.model, (BUILTIN_EMBEDDER,), config.trust_remote_code)
+    require_model("baselines.language_model.model", asked, (BUILTIN_LANGUAGE_MODEL,), config.trust_remote_code)
     require_baselines([name for name in config.evaluate.methods if name not in ("rl", *STARTS)], "evaluate.methods")
     protected_spans("", config.env.protect)
     terms = Reward(config.reward.model_copy(update={"importance": "none"}))
