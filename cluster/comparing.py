@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cluster import stages
+from cluster.asking import baseline_methods
 from cluster.evaluating import Bench, chosen, measured, rows_of
 from rlcompress.artifact import read_manifest
-from rlcompress.baselines import Method, build_methods, require_baselines
+from rlcompress.baselines import Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
@@ -69,10 +70,11 @@ def compare(
         built += [CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts]
         beside = [name for name in beside if name not in starts]
     require_baselines(beside, "--methods")
-    built += build_methods(
+    built += baseline_methods(
         beside,
+        config,
         tokenizer=compressors[0].segmenter.tokenizer,
-        train_texts=[example.text for example in train],
+        prepared=prepared,
         judge=load_judge(run.judges / "reward") if run else None,
     )
     shared = judge_from_name(judge) if judge else load_judge(RunDirectory.open(first).heldout_judge)

@@ -12,10 +12,11 @@ import torch
 from pydantic import ValidationError
 
 from cluster import stages
+from cluster.asking import baseline_methods
 from cluster.judges import ready_judges
 from cluster.session import ray_session
 from rlcompress.artifact import read_manifest
-from rlcompress.baselines import BASELINES, Method, build_methods, require_baselines
+from rlcompress.baselines import BASELINES, Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
 from rlcompress.config.schema import EvaluateConfig, RunConfig
 from rlcompress.data.dataset import trained_hashes
@@ -118,10 +119,11 @@ def baselines(
     train = prepared.examples("train")
     asked = config.judges
     judge = SilentJudge() if asked.heldout.silent else load_judge(folder / "judges" / "heldout")
-    built = build_methods(
+    built = baseline_methods(
         names,
+        config,
         tokenizer=prepared.reader,
-        train_texts=[example.text for example in train],
+        prepared=prepared,
         judge=None if asked.reward.silent else load_judge(folder / "judges" / "reward"),
     )
     bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed)
@@ -166,10 +168,11 @@ def _bench(
         ]
     train = prepared.examples("train") if prepared else []
     reward_judge = load_judge(run.judges / "reward") if run and not config.judges.reward.silent else None
-    methods += build_methods(
+    methods += baseline_methods(
         [name for name in config.evaluate.methods if name not in ("rl", *stages.STARTS)],
+        config,
         tokenizer=compressor.segmenter.tokenizer,
-        train_texts=[example.text for example in train],
+        prepared=prepared,
         judge=reward_judge,
     )
     shared: ReconstructionJudge | SilentJudge

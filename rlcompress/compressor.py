@@ -175,6 +175,9 @@ class CompressorMethod:
         self.name = name
         self.compressor = compressor
 
+    def passes_of(self, units: Units) -> int:
+        return self.compressor.manifest.passes
+
     def priorities(
         self, units: Sequence[Units], examples: Sequence[Example], rate: float, seed: int
     ) -> list[FloatArray]:

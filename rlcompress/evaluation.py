@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rlcompress.baselines import Method
+from rlcompress.baselines import Method, mean_passes
 from rlcompress.data.dataset import row_hash
 from rlcompress.data.manifest import file_sha256
 from rlcompress.errors import JudgeUnavailable, UserError
@@ -81,6 +81,7 @@ class Evaluation:
     cells: list[Cell]
     outputs: list[Output] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
+    passes: dict[str, float] = field(default_factory=dict)  # of each method: model passes a text, the mean over items
 
 
 def refuse_trained(examples: Sequence[Example], trained_hashes: Collection[str], skip: bool = False) -> list[Example]:
@@ -167,6 +168,7 @@ def evaluate(
             log.warning("method %s is unavailable: %s", method.name, why)
             result.unavailable[method.name] = str(why)
             continue
+        result.passes[method.name] = mean_passes(method, bench.units)
         for rate, compressions_SI in compressed.items():
             result.cells.append(bench.measure(method, rate, compressions_SI, adapted))
             result.outputs.extend(_outputs(method, rate, compressions_SI, settings))

@@ -31,7 +31,8 @@ FILES = ("results.json", "outputs.jsonl", "texts.jsonl", "items.parquet", "table
 def write_results(evaluation: Evaluation, out: Path) -> Row:
     """Write all `FILES` into the folder `out` and return the document of `results.json`."""
     out.mkdir(parents=True, exist_ok=True)
-    figures = {"schema": SCHEMA, **summarise(evaluation), "settings": asdict(evaluation.settings)}
+    beside = {"passes": evaluation.passes, "settings": asdict(evaluation.settings)}
+    figures = {"schema": SCHEMA, **summarise(evaluation), **beside}
     document: Row = json.loads(_json(figures))  # what is returned is what a reader of the file gets
     _replace(out / "outputs.jsonl", _lines(_output_rows(evaluation)))
     _replace(out / "texts.jsonl", _lines(asdict(example) for example in evaluation.examples))

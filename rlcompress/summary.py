@@ -216,6 +216,8 @@ def text_table(document: Row) -> str:
         f"Brackets: {level:.0%} bootstrap intervals over documents or contexts, paired by item. "
         f"* the interval excludes 0 and Holm-corrected p < {SIGNIFICANT:g}."
     ]
+    asking = [f"{method} {count:.3g}" for method, count in document.get("passes", {}).items() if count]
+    notes += [f"Model passes a text: {', '.join(asking)}; the others ask no model."] if asking else []
     notes += [f"{method} is unavailable: {why}" for method, why in document["unavailable"].items()]
     for status in ("judge_failed", "over_budget"):
         counts = {(row["method"], row["rate"]): row[status] for row in document["results"] if row[status]}
