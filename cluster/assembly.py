@@ -9,6 +9,7 @@ from typing import Any
 
 from ray.tune.registry import register_env
 
+from cluster.encoders import told_folder
 from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
 from policies.algorithm import CompressorAlgorithm
@@ -41,6 +42,7 @@ def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
         segmenter=table.segmenter,
         judge=SilentJudge() if context["judge"] == NONE else RemoteJudge(context["judge"], context["judge_timeout"]),
         reward=Reward(reward, counts),
+        reader=RemoteJudge(context["reader"], context["reader_timeout"]) if context["reader"] else "overlap",
         rates=context["rates"],
         sampler=context["sampler"],
         form=context["form"],
@@ -66,7 +68,12 @@ ALGORITHMS = {**dict.fromkeys(GROUPED, GRPOConfig), "reinforce": ReinforceConfig
 
 
 def build_algorithm(
-    config: RunConfig, data: Path, prompts: int, judge: RemoteJudge | SilentJudge, start: Path
+    config: RunConfig,
+    data: Path,
+    prompts: int,
+    judge: RemoteJudge | SilentJudge,
+    start: Path,
+    reader: RemoteJudge | None = None,
 ) -> CompressorAlgorithm[Any]:
     """The learner, its runners and their environments; the policy starts as the artifact in the folder `start`."""
     register_env(ENV, FORMS[config.env.form])
@@ -78,6 +85,8 @@ def build_algorithm(
         "reward": config.reward.model_dump(),
         "judge": judge.name,
         "judge_timeout": judge.timeout,
+        "reader": reader.name if reader else None,
+        "reader_timeout": reader.timeout if reader else None,
         "form": config.env.form,
         "passes": config.env.passes,
     }
@@ -86,6 +95,7 @@ def build_algorithm(
         "tokenizer": str((data / "tokenizer").resolve()),
         "weights": str((start / WEIGHTS).resolve()),
         "embedder": str((start / EMBEDDER).resolve()) if config.policy.channels == "question" else None,
+        "told": str(told_folder(config).resolve()),
         "passes": config.env.steps,
     }
     algorithm = ALGORITHMS[config.learner.algorithm]().run(

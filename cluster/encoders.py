@@ -10,6 +10,11 @@ from rlcompress.models.embedder import build_embedder, embedder_key
 from rlcompress.publish import publishing, why_torn
 
 
+def told_folder(config: RunConfig) -> Path:
+    """Where the runs of one folder keep what questions told of texts."""
+    return Path(config.runs) / "cache" / "told"
+
+
 def embedder_folder(config: RunConfig, data: Path, data_hash: str) -> Path:
     """The folder of the encoder that `config.embedder` names, whole, under `<runs>/cache/embedders`.
 

@@ -21,9 +21,9 @@ class MaskingModule(TorchRLModule):
     """Scores the units of P texts.
 
     `model_config` holds small values only, so that an actor restarts from them: `policy` (fields of `PolicyConfig`),
-    `tokenizer` (folder of the reader's tokenizer) and optionally `embedder` (folder of the encoder behind what a
-    question tells), `weights` (safetensors to start from), `passes` (1), `precision` and `gradient_checkpointing` (as
-    in `LearnerConfig`).
+    `tokenizer` (folder of the reader's tokenizer) and optionally `embedder` and `told` (folders of the encoder behind
+    what a question tells, and of what it has told), `weights` (safetensors to start from), `passes` (1), `precision`
+    and `gradient_checkpointing` (as in `LearnerConfig`).
 
     Parameters are float32 in every precision. Sampling and learning run the encoder in the same one, so the ratio of
     their probabilities stays near 1; scores come back as float32.
@@ -32,7 +32,7 @@ class MaskingModule(TorchRLModule):
     def setup(self) -> None:
         reader = load_tokenizer(self.model_config["tokenizer"])
         passes = self.model_config.get("passes", 1)
-        channels = load_channels(self.model_config.get("embedder"))
+        channels = load_channels(self.model_config.get("embedder"), self.model_config.get("told"))
         self.network, self.features = build_scorer(
             self.model_config["policy"], reader, passes=passes, channels=channels
         )

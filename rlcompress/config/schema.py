@@ -337,9 +337,8 @@ class RunConfig(Section):
             asked |= {"warm_start.steps": self.warm_start.steps, "cotrain.steps": self.cotrain.steps}
             for key, value in asked.items():
                 if value:
-                    raise ValueError(
-                        f"{key} is {value:g} and needs a judge, and judges.reward.model is none: set it to 0"
-                    )
+                    mend = f"set {key} to 0, or name a judge"
+                    raise ValueError(f"{key} is {value:g} and judges.reward.model is none: {mend}")
         if self.judges.heldout.silent and self.evaluate.adapt_steps:
             raise ValueError("evaluate.adapt_steps adapts judges.heldout, whose model is none: set it to 0")
         return self

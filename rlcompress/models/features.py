@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.text.units import token_units
-from rlcompress.words import FloatArray, IntArray, Tokenizer, Units
+from rlcompress.words import IntArray, Tokenizer, Units
 
 Features = dict[str, NDArray[np.generic]]
 TOKENS = ("ids_PWT", "valid_PWT", "own_PWT", "unit_PWT", "segment_PWT", "exists_PN")
@@ -40,7 +40,7 @@ class Told(Protocol):
     @property
     def sentence_N(self) -> IntArray: ...  # noqa: N802
     @property
-    def prior_N(self) -> FloatArray | None: ...  # noqa: N802
+    def prior_N(self) -> NDArray[np.float32] | None: ...  # noqa: N802
 
 
 class Channels(Protocol):

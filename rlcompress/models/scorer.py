@@ -28,6 +28,7 @@ from rlcompress.models.layers import AttentionBlock, MaskedConvolution
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.models.word_context import WordContext
 from rlcompress.questions.channels import CHANNELS, QuestionChannels
+from rlcompress.questions.store import ArrayStore
 from rlcompress.words import BoolArray, FloatArray, Units
 
 _PRIOR_CENTRE, _PRIOR_SLOPE = 9.0, 0.25  # bits of a middling token; brings rarity to the scale of Gumbel noise
@@ -256,9 +257,21 @@ class TextScorer:
         return result
 
 
-def load_channels(embedder: str | Path | None) -> QuestionChannels | None:
-    """What a question tells of units, with the encoder that was saved in this folder; None without one."""
-    return None if embedder is None else QuestionChannels(load_embedder(embedder))
+_loaded: dict[str, QuestionChannels] = {}  # by the encoder's weights: the artifacts of a run share one
+
+
+def load_channels(embedder: str | Path | None, store: str | Path | None = None) -> QuestionChannels | None:
+    """What a question tells of units, with the encoder that was saved in this folder; None without one.
+
+    A process has one for all copies of an encoder; the first `store` that it is given, it keeps.
+    """
+    if embedder is None:
+        return None
+    loaded = load_embedder(embedder)
+    channels = _loaded.setdefault(loaded.version, QuestionChannels(loaded))
+    if store is not None and channels.store is None:
+        channels.store = ArrayStore(Path(store))
+    return channels
 
 
 def build_scorer(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rlcompress.questions.bm25 import bm25
 from rlcompress.questions.sentences import Embedder, cosines, mix, scaled, sentence_numbers, sentence_texts, spread
 from rlcompress.questions.shapes import ANSWERING, QUESTION_KINDS, WORD_SHAPES, answering, question_kind, word_shapes
+from rlcompress.questions.store import ArrayStore
 from rlcompress.text.bare import bare_words
 from rlcompress.text.stop_words import STOP_WORDS
 from rlcompress.text.units import word_starts
@@ -28,6 +29,7 @@ _WITHIN = (5, 15)  # words on each side, among which different words of the ques
 _BLURS = (9, 21)  # words, over which similarities are averaged
 _PRIOR_SLOPE = 12.0  # brings a share of the best sentence to the scale of Gumbel noise
 _REMEMBERED = 4096  # pairs of a text and a question
+_REVISION = "1"  # of what the channels mean: what was stored under another is not read
 
 _LEXICAL = ("in question", "stem in question", "content in question", *(f"near {reach:g}" for reach in _REACHES))
 _SENTENCE = ("bm25", "bm25 of stems", "similar", "cosine", "below best", "rank bm25", "rank similar", "rank mix")
@@ -53,22 +55,26 @@ class Told:
 
     channels_NC: NDArray[np.float32]
     sentence_N: IntArray
-    prior_N: FloatArray | None
+    prior_N: NDArray[np.float32] | None
 
 
 class QuestionChannels:
-    """Channels of texts and questions, with one encoder behind them; remembers recent pairs."""
+    """Channels of texts and questions, with one encoder behind them.
 
-    def __init__(self, embedder: Embedder) -> None:
+    Recent pairs of a text and a question are remembered, and with a `store` all are, from one run to the next.
+    """
+
+    def __init__(self, embedder: Embedder, store: ArrayStore | None = None) -> None:
         self.embedder = embedder
-        self._recent: OrderedDict[tuple[str, int, str | None], Told] = OrderedDict()
+        self.store = store
+        self._recent: OrderedDict[tuple[str, str, str], Told] = OrderedDict()
 
     def __call__(self, units: Units, question: str | None) -> Told:
         """What `question` tells of the units of a text."""
-        key = (units.text, len(units), question or None)
+        key = (units.text, units.starts_N.tobytes().hex(), question or "")
         told = self._recent.get(key)
         if told is None:
-            told = self._recent[key] = self._tell(units, question)
+            told = self._recent[key] = self._stored(units, question, key)
             if len(self._recent) > _REMEMBERED:
                 self._recent.popitem(last=False)
         return told
@@ -76,9 +82,22 @@ class QuestionChannels:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_recent": OrderedDict()}  # a cache is not worth its transport
 
+    def _stored(self, units: Units, question: str | None, key: tuple[str, str, str]) -> Told:
+        if self.store is None:
+            return self._tell(units, question)
+        key_of_all = (_REVISION, self.embedder.version, *key)
+        array = self.store.get(*key_of_all)
+        if array is None:
+            told = self._tell(units, question)
+            prior_N = np.zeros(len(units), np.float32) if told.prior_N is None else told.prior_N
+            self.store.put(np.column_stack([told.channels_NC, prior_N]), *key_of_all)
+            return told
+        asked = bool(len(array)) and bool(array[0, 0])
+        return Told(array[:, :-1], _sentences(units), array[:, -1] if asked else None)
+
     def _tell(self, units: Units, question: str | None) -> Told:
         N = len(units)
-        sentence_N = sentence_numbers(units) if N else np.zeros(0, np.int64)
+        sentence_N = _sentences(units)
         words = [word.strip() for word in units.words()]
         channels_NC = np.zeros((N, len(CHANNELS)))
         prior_N = None
@@ -89,7 +108,7 @@ class QuestionChannels:
             if question and bare_words(question):
                 channels_NC[:, 0] = 1.0
                 channels_NC[:, _OWN:], prior_N = self._asked(units, words, sentence_N, shapes_NF, question)
-        return Told(channels_NC.astype(np.float32), sentence_N, prior_N)
+        return Told(channels_NC.astype(np.float32), sentence_N, None if prior_N is None else prior_N.astype(np.float32))
 
     def _asked(
         self, units: Units, words: list[str], sentence_N: IntArray, shapes_NF: FloatArray, question: str
@@ -134,6 +153,10 @@ class QuestionChannels:
         asked_QD = self.embedder.words(question, np.array(told, np.int64))
         best_N = (states_ND @ asked_QD.T).max(1)
         return [best_N, states_ND @ vector_D, *(_blurred(best_N, width) for width in _BLURS)]
+
+
+def _sentences(units: Units) -> IntArray:
+    return sentence_numbers(units) if len(units) else np.zeros(0, np.int64)
 
 
 @functools.lru_cache(50_000)
