@@ -10,15 +10,16 @@ from pathlib import Path
 import ray
 from ray.exceptions import RayTaskError
 
+from cluster.reading import ready_reader
 from rlcompress.config.schema import JudgeConfig, RunConfig
 from rlcompress.device import choose_device
 from rlcompress.errors import UserError
-from rlcompress.judges.build import judge_key, train_judge
+from rlcompress.judges.build import bits_saved, judge_key, train_judge
 from rlcompress.publish import publishing, why_torn
 
 
 def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:
-    """Write `folder/reward` and `folder/heldout`; returns the share of bits that reading saves each.
+    """Write `folder/reward`, `folder/heldout` and, where a term reads, `folder/reader`; what share of bits each saves.
 
     A judge that is `none` has no folder and no share. Judges are cached under `<runs>/cache/judges`, by everything that
     decides their weights. A training that was killed goes on from the state that it left there.
@@ -52,12 +53,7 @@ def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) ->
         with publishing(folder / role) as made:
             shutil.copytree(path, made, dirs_exist_ok=True)
             _restate(made, roles[role])
-    return gains
-
-
-def bits_saved(judge: Path) -> float:
-    """Share of the bits that the judge in this folder saves by reading the kept text."""
-    return float(json.loads((judge / "judge.json").read_text(encoding="utf-8"))["reads"]["gain"])
+    return {**gains, **ready_reader(config, data, data_hash, folder)}
 
 
 def _cache(config: RunConfig, judge: JudgeConfig, data_hash: str) -> Path:

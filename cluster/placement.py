@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import ray
 
+from cluster.reading import wanted
 from rlcompress import hardware
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage
@@ -23,10 +24,11 @@ class Seat:
 
 def seats(config: RunConfig) -> list[Seat]:
     """Every process that training holds at the same time."""
-    resources, learner, judge = config.resources, config.learner, config.judges.reward
+    resources, learner, judge, reader = config.resources, config.learner, config.judges.reward, config.judges.reader
     return [
         Seat("driver", 1, resources.cpus_for_driver, 0.0 if learner.learners else learner.gpus_per_learner),
         Seat("reward judge", 0 if judge.silent else 1, judge.cpus, judge.gpus),
+        Seat("reader", 1 if wanted(config) else 0, reader.cpus, reader.gpus),
         Seat("env runner", resources.env_runners, resources.cpus_per_env_runner, resources.gpus_per_env_runner),
         Seat("learner", learner.learners, 1.0, learner.gpus_per_learner),
     ]

@@ -6,21 +6,28 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import torch
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from cluster.session import NAMESPACE
-from rlcompress.config.schema import JudgeConfig
+from rlcompress.config.schema import JudgeConfig, ReaderJudgeConfig
 from rlcompress.device import choose_device
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.build import load_judge
-from rlcompress.words import Judgement, JudgeRequest
+from rlcompress.words import Judge, Judgement, JudgeRequest
 
 _PAUSE = 0.2  # seconds between attempts while an actor restarts
 _START = 60.0  # seconds, at most, that a process which replaces a hung one may take until it listens
+
+
+class Served(Judge, Protocol):
+    """A judge that counts what it was asked and what it had to compute."""
+
+    asked: int
+    computed: int
 
 
 class JudgeService:
@@ -33,7 +40,7 @@ class JudgeService:
 
     def __init__(self, folder: str, threads: int, device: str) -> None:
         torch.set_num_threads(threads)
-        self.judge_model = load_judge(Path(folder), choose_device(device))
+        self.judge_model: Served = load_judge(Path(folder), choose_device(device))
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
         self.calls += 1
@@ -57,7 +64,9 @@ def start_judge(name: str, folder: Path, config: JudgeConfig, device: str, resta
     return start_service(JudgeService, name, config, restarts, *given)
 
 
-def start_service(service: type, name: str, config: JudgeConfig, restarts: int, *arguments: Any) -> Any:
+def start_service(
+    service: type, name: str, config: JudgeConfig | ReaderJudgeConfig, restarts: int, *arguments: Any
+) -> Any:
     """Start an actor by name, or find it running; constructor arguments stay small, so that it can restart.
 
     Inside a placement group it takes the last bundle, for RLlib puts env runner i into bundle i.
@@ -79,10 +88,12 @@ class RemoteJudge:
     """A `Judge` that asks a named actor; picklable, found by name, patient while the actor restarts.
 
     A process that hangs for `timeout` seconds is replaced and asked once more; without an answer even then, every
-    request gets the status `JUDGE_FAILED`. `method` is what it is asked for: `judge`, or another with the same form.
+    request gets the status `JUDGE_FAILED`. `method` is what it is asked for: `judge`, or another with the same form;
+    `key` is where the timeout stands.
     """
 
-    def __init__(self, name: str, timeout: float, method: str = "judge") -> None:
+    def __init__(self, name: str, timeout: float, method: str = "judge", key: str = "judges.reward.timeout") -> None:
+        self.key = key
         self.name = name
         self.timeout = timeout
         self.method = method
@@ -125,9 +136,7 @@ class RemoteJudge:
                     ) from error
                 self._actor = None
                 time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
-        raise JudgeUnavailable(
-            f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s (judges.reward.timeout)"
-        )
+        raise JudgeUnavailable(f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s ({self.key})")
 
     def stats(self) -> dict[str, float]:
         """The actor's counters since it started, and how often it was another process than the last time."""

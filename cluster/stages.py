@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from cluster import placement
+from cluster import reading as readers
 from cluster.encoders import embedder_folder
-from cluster.judges import bits_saved, ready_judges
+from cluster.judges import ready_judges
 from cluster.session import ray_session
 from rlcompress import __version__
 from rlcompress.artifact import Manifest as ArtifactManifest
@@ -23,7 +24,8 @@ from rlcompress.data.dataset import load_split, trained_hashes
 from rlcompress.data.manifest import Manifest
 from rlcompress.data.prepare import prepare
 from rlcompress.device import choose_device
-from rlcompress.judges.build import load_judge
+from rlcompress.judges.build import bits_saved, load_judge
+from rlcompress.judges.reading import BUILTIN as BUILTIN_READERS
 from rlcompress.judges.silent import NONE
 from rlcompress.models.causal import BUILTIN as BUILTIN_LANGUAGE_MODEL
 from rlcompress.models.embedder import BUILTIN as BUILTIN_EMBEDDER
@@ -73,6 +75,8 @@ def checked_data(config: RunConfig) -> Prepared:
     require_model("policy.encoder", config.policy.encoder, BUILTIN_ENCODERS, config.trust_remote_code)
     for key, judge in (("judges.reward.model", config.judges.reward), ("judges.heldout.model", config.judges.heldout)):
         require_model(key, judge.model, BUILTIN_JUDGES, config.trust_remote_code)
+    if readers.wanted(config):
+        require_model("judges.reader.model", config.judges.reader.model, BUILTIN_READERS, config.trust_remote_code)
     asked = config.baselines.language_model.model
     require_model("embedder.model", config.embedder.model, (BUILTIN_EMBEDDER,), config.trust_remote_code)
     require_model("baselines.language_model.model", asked, (BUILTIN_LANGUAGE_MODEL,), config.trust_remote_code)
@@ -88,6 +92,8 @@ def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:
     """Both judges in the run's folder; the share of bits that reading saves each. Whole ones are taken as they lie."""
     roles = {"reward": run.config.judges.reward, "heldout": run.config.judges.heldout}
     folders = {role: run.judges / role for role, judge in roles.items() if not judge.silent}
+    if readers.wanted(run.config):
+        folders[readers.ROLE] = run.judges / readers.ROLE
     if all(why_torn(folder) is None for folder in folders.values()):
         return {role: bits_saved(folder) for role, folder in folders.items()}
     return ready_judges(run.config, prepared.folder, prepared.manifest.hash, run.judges)

@@ -13,6 +13,7 @@ import ray
 import torch
 
 from cluster import placement, stages
+from cluster import reading as readers
 from cluster.assembly import build_algorithm
 from cluster.evaluating import evaluate_run, report
 from cluster.live import Cotraining, put_back, start_live
@@ -152,28 +153,33 @@ def learn(
     name = f"{config.name}-reward-{run.path.resolve()}-{job}"
     judge = SilentJudge() if config.judges.reward.silent else RemoteJudge(name, config.judges.reward.timeout)
     cotraining = Cotraining(run, prepared, name) if config.cotrain.steps else None
-    actor = None
+    actor = reader = reader_actor = None
     if cotraining is not None:
         put_back(run, None if rewound is None else rewound.checkpoint)
         actor = start_live(name, run, prepared.folder)
     elif isinstance(judge, RemoteJudge):
         actor = start_judge(name, run.judges / "reward", config.judges.reward, config.device, config.resources.restarts)
+    if readers.wanted(config):
+        reader, reader_actor = readers.start_reader(f"{config.name}-reader-{run.path.resolve()}-{job}", run)
     algorithm: CompressorAlgorithm[Any] | None = None
     try:
-        if isinstance(judge, RemoteJudge):
-            wait_until_ready(judge)
+        for asked in (judge, reader):
+            if isinstance(asked, RemoteJudge):
+                wait_until_ready(asked)
         prompts = prepared.manifest.splits["train"].rows
-        algorithm = build_algorithm(config, prepared.folder, prompts, judge, run.path / "warm_start")
+        algorithm = build_algorithm(config, prepared.folder, prompts, judge, run.path / "warm_start", reader)
         if rewound is not None:
             print(f"resumed    {rewound}", flush=True)
             if rewound.checkpoint is not None:
                 algorithm.restore_from_path(str(rewound.checkpoint.resolve()))
-        _loop(run, prepared, algorithm, judge, cotraining, None if rewound is None else rewound.step, on_validation)
+        after = None if rewound is None else rewound.step
+        _loop(run, prepared, algorithm, judge, cotraining, reader, after, on_validation)
     finally:
         if algorithm is not None:
             algorithm.stop()
-        if actor is not None:
-            ray.kill(actor)
+        for started in (actor, reader_actor):
+            if started is not None:
+                ray.kill(started)
 
 
 def _loop(
@@ -182,6 +188,7 @@ def _loop(
     algorithm: CompressorAlgorithm[Any],
     judge: RemoteJudge | SilentJudge,
     cotraining: Cotraining | None,
+    reader: RemoteJudge | None,
     after: int | None,
     on_validation: OnValidation | None,
 ) -> None:
@@ -190,9 +197,9 @@ def _loop(
     scorer = policy_scorer(run, prepared)
     progress = Progress(config.learner.iterations, every=10, start=algorithm.iteration)
     if cotraining is None:
-        validation = Validation(run, prepared, judge, until=after)
+        validation = Validation(run, prepared, judge, until=after, reader=reader)
     else:
-        validation = Validation(run, prepared, cotraining.frozen, until=after, live=cotraining.live)
+        validation = Validation(run, prepared, cotraining.frozen, until=after, live=cotraining.live, reader=reader)
     meter = Meter(split_tokens(prepared.folder, "train"), config.env.steps)
     with (
         Tracker(config.tracking, run.path, config.name, after=after) as tracker,
@@ -217,6 +224,7 @@ def _loop(
                 stats = judge.stats()
                 meter.judged(stats)  # what the validation asked is in no figure of an iteration
                 metrics.update({f"judge/{name}": float(value) for name, value in stats.items() if name != "pid"})
+            metrics.update(validation.watch.record(step, metrics, validated))
             ledger.write(step, algorithm.last_rollout)
             tracker.log(step, metrics)
             progress.update(step, {k: metrics[k] for k in SHOWN if k in metrics})

@@ -8,6 +8,7 @@ import numpy as np
 
 from cluster.services import RemoteJudge
 from cluster.stages import Prepared
+from cluster.watching import Watch
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import JudgeUnavailable
 from rlcompress.judges.silent import SilentJudge
@@ -30,9 +31,9 @@ class Validation:
     """Mean distortion in bits a token on the validation texts at the training rates, by the reward judge.
 
     Where the reward is more than distortion, or the policy chooses its length, what decides is minus the mean reward of
-    the served policy instead. The held-out judge stays out of it: what chooses a checkpoint may not be what the
-    checkpoint is measured by. What was measured, by step, says which step is the best and how long ago that was. A live
-    judge, which is another one every few steps, decides nothing here: what it measures is logged beside it.
+    the served policy instead. What the held-out judge says (`watch`) decides nothing: what chooses a checkpoint may not
+    be what the checkpoint is measured by. What was measured, by step, says which step is the best and how long ago that
+    was. A live judge, which is another one every few steps, decides nothing either: it is logged beside.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Validation:
         judge: RemoteJudge | SilentJudge,
         until: int | None = None,
         live: RemoteJudge | None = None,
+        reader: RemoteJudge | None = None,
     ) -> None:
         """`until` is the step that a resumed run continues from: what was measured before it counts."""
         self.config = run.config
@@ -49,20 +51,22 @@ class Validation:
         examples = prepared.examples("validation")[: self.config.checkpoint.validation_texts]
         self.examples, self.units = examples, prepared.units(examples)
         self.decides = deciding(run.config)
+        self.watch = Watch(run, examples, until)
         self.measured = {} if until is None else validations(run.metrics, until, self.decides)
         self.free_length, self.paid = None, None
         if self.config.env.sampler == "bernoulli":
-            self.free_length = FreeLength(self.config, prepared, self.examples, self.units, judge)
+            self.free_length = FreeLength(self.config, prepared, self.examples, self.units, judge, reader)
         elif self.decides == COST:
-            self.paid = Paid(self.config, prepared, self.examples, judge, price=1.0)
+            self.paid = Paid(self.config, prepared, self.examples, judge, price=1.0, reader=reader)
 
     def measure(self, step: int, scorer: TextScorer) -> dict[str, float]:
         """Metrics of the policy after `step`."""
         questions = [example.question for example in self.examples]
-        bits, rewards, beside = {}, {}, {}
+        bits, rewards, beside, masks = {}, {}, {}, []
         for rate in self.config.env.rates:
             priorities = served_priorities(scorer, self.config.env.steps, self.units, questions, rate)
             kept = [select(u, p, rate) for u, p in zip(self.units, priorities, strict=True)]
+            masks.append(kept)
             requests = [JudgeRequest.of(c, e) for c, e in zip(kept, self.examples, strict=True)]
             if not isinstance(self.judge, SilentJudge):
                 bits[f"{VALIDATION}@{rate:g}"] = _mean_bits(self.judge, requests)
@@ -70,7 +74,7 @@ class Validation:
                 rewards[f"{REWARD}@{rate:g}"] = float(np.mean(self.paid.rewards(kept)[0]))
             if self.live is not None:
                 beside[f"cotrain/validation_bits@{rate:g}"] = _mean_bits(self.live, requests)
-        metrics = {**bits, **rewards, **beside}
+        metrics = {**bits, **rewards, **beside, **self.watch.measure(masks)}
         if bits:
             metrics[VALIDATION] = float(np.mean(list(bits.values())))
         if rewards:
@@ -100,8 +104,9 @@ class Paid:
         examples: list[Example],
         judge: RemoteJudge | SilentJudge,
         price: float,
+        reader: RemoteJudge | None = None,
     ) -> None:
-        self.examples, self.judge, self.price = examples, judge, price
+        self.examples, self.judge, self.price, self.reader = examples, judge, price, reader
         rare = config.reward.importance == "rarity"
         self.reward = Reward(config.reward, count_words(e.text for e in prepared.examples("train")) if rare else None)
 
@@ -113,16 +118,24 @@ class Paid:
         """
         requests = [JudgeRequest.of(c, e) for c, e in zip(kept, self.examples, strict=True)]
         verdicts = self.judge.judge([*requests, *(request.emptied() for request in requests)])
+        read = self._read(requests)
         items = [
-            RewardInput(e, c, verdict, empty, self.reward.importance(c.units), price=self.price)
-            for e, c, verdict, empty in zip(
-                self.examples, kept, verdicts[: len(kept)], verdicts[len(kept) :], strict=True
+            RewardInput(e, c, verdict, empty, self.reward.importance(c.units), None, self.price, *pair)
+            for e, c, verdict, empty, pair in zip(
+                self.examples, kept, verdicts[: len(kept)], verdicts[len(kept) :], read, strict=True
             )
         ]
         paid = [found.total for found in map(self.reward.score, items) if found.status is Status.OK]
         if not paid:
             raise JudgeUnavailable(f"judge {self.judge.name!r} gave no verdict on the validation texts")
         return paid, verdicts[: len(kept)]
+
+    def _read(self, requests: list[JudgeRequest]) -> list[tuple[Judgement | None, Judgement | None]]:
+        """The reader's verdicts on the compressions and on their originals, where a term asks for them."""
+        if self.reader is None:
+            return [(None, None)] * len(requests)
+        read = self.reader.judge([*requests, *(request.whole() for request in requests)])
+        return list(zip(read[: len(requests)], read[len(requests) :], strict=True))
 
 
 class FreeLength:
@@ -140,10 +153,11 @@ class FreeLength:
         examples: list[Example],
         units: list[Units],
         judge: RemoteJudge | SilentJudge,
+        reader: RemoteJudge | None = None,
     ) -> None:
         self.target, self.units = config.reward.target_rate, units
         price = scheduled(config.reward.beta, 1.0) if self.target is None else 0.0
-        self.paid = Paid(config, prepared, examples, judge, price)
+        self.paid = Paid(config, prepared, examples, judge, price, reader)
 
     def measure(self, scores: list[FloatArray]) -> dict[str, float]:
         kept = [threshold(u, s) for u, s in zip(self.units, scores, strict=True)]

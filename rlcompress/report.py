@@ -6,6 +6,7 @@ Only what a run wrote is shown. What a run did not write is named as missing and
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from rlcompress import plots as draw
+from rlcompress.alarms import alarms
 from rlcompress.errors import UserError
 from rlcompress.meters import costs
 from rlcompress.metrics import METRICS
 from rlcompress.results import load_results, read_jsonl
+from rlcompress.stability import over_seeds, stability
 from rlcompress.summary import Row, is_significant, ranked
 
 SPREAD_FLOOR = 1e-3  # a reward that spreads less teaches nothing
@@ -70,7 +73,7 @@ def write_report(
     )
     with draw.styled():
         sections = [_section(run, plots, samples, seed) for run in runs]
-    page = environment.get_template("report.html.j2").render(runs=sections, metrics=METRICS)
+    page = environment.get_template("report.html.j2").render(runs=sections, metrics=METRICS, seeds=_over_runs(sections))
     path = out or (runs[0] if len(runs) == 1 else runs[0].parent) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -100,12 +103,27 @@ def _section(run: Path, plots: Path | None, samples: int, seed: int) -> dict[str
         "environment": _flat(_json(run / "environment.json")),
         "figures": {key: Markup(draw.svg(figure, f"{name}-{key}")) for key, figure in figures.items() if figure},
         "scales": reward_scales(rows),
+        "alarms": alarms(rows),
+        "stability": stability(rows),
         "costs": costs(rows),
         "shown": shown,
         "document": document,
         "tables": _tables(document) if document else [],
         "samples": _samples(evaluation, document, samples, seed) if document else [],
     }
+
+
+def _over_runs(sections: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float, float]]:
+    """Mean and interval over runs of what is said of each one's reward; empty for one run."""
+    steady = [section["stability"] for section in sections if section["stability"]]
+    if len(steady) < 2:
+        return {}
+    found = {
+        "trend of the reward": over_seeds([one.trend for one in steady]),
+        "mean reward at the end": over_seeds([one.mean for one in steady]),
+        "agreement with the held-out metric": over_seeds([one.agreement for one in steady]),
+    }
+    return {name: figure for name, figure in found.items() if not math.isnan(figure[1])}
 
 
 def _save(figures: Mapping[str, Figure | None], folder: Path, name: str) -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlcompress import hardware
+from rlcompress.alarms import alarms
 from rlcompress.config.files import dump_yaml, load_config
 from rlcompress.config.keys import leaves
 from rlcompress.config.schema import RunConfig
@@ -203,7 +204,9 @@ class RunDirectory:
         lines.append(f"step       {last.get('step', 0)} of {self.config.learner.iterations}")
         lines.append(f"checkpoint {latest.path.name if latest.path else 'none'}")
         lines += [f"torn       {name}" for name in latest.skipped]
-        lines += cost_lines(step_rows(self.metrics))
+        rows = step_rows(self.metrics)
+        lines += [f"alarm      {alarm}" for alarm in alarms(rows)]
+        lines += cost_lines(rows)
         others = [key for key in sorted(last) if key not in ("step", "time") and not key.startswith(HOST)]
         lines += [f"  {key:<32} {last[key]}" for key in others]
         if self.config.tracking.tensorboard:

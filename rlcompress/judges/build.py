@@ -162,6 +162,11 @@ def _save(model: TrainableReconstructor, tokenizer: TextTokenizer, config: Judge
         save_hub_reconstructor(model, config.model, folder / _TUNED)
 
 
+def bits_saved(folder: Path) -> float:
+    """Share of the bits that the judge in this folder saves by reading the text, as its `judge.json` says."""
+    return float(json.loads((folder / "judge.json").read_text(encoding="utf-8"))["reads"]["gain"])
+
+
 def load_judge(folder: Path, device: torch.device | None = None) -> ReconstructionJudge:
     """The judge that `train_judge` wrote.
 

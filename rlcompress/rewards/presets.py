@@ -31,7 +31,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Cmprsr (arXiv 2511.12281): quality and a one-sided price of the length
     "cmprsr": {"terms": {"distortion": 0.0, "cmprsr": 1.0}, "gates": _GATES},
     # TaC-C (arXiv 2605.28713): utility and format behind a budget and a leak gate
-    "tac_c": {"terms": {"distortion": 0.0, "tac_c": 1.0}, "gates": _GATES},
+    "tac_c": {
+        "terms": {"distortion": 0.0, "tac_c": 1.0},
+        "length": {"tolerance": 0.0, "slope": 0.1},
+        "gates": _GATES,
+    },
     # ours: the reader's answer times a two-sided length
     "guarded": {"terms": {"distortion": 0.0, "guarded": 1.0}, "gates": _GATES},
 }
