@@ -73,7 +73,7 @@ class Learn:
         run = RunDirectory.create(config)
         with run.recording():
             ready_judges(self.shared, self.prepared.folder, self.prepared.manifest.hash, run.judges)
-            stages.warm_start(run, self.prepared)
+            stages.starts(run, self.prepared)
             learn(run, self.prepared, on_validation=report)
 
 

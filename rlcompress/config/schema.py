@@ -115,14 +115,18 @@ class PolicyConfig(Section):
         return self
 
 
-class WarmStartConfig(Section):
-    """Imitation of `adaptive_add` before the reinforcement learning."""
+class ImitationConfig(Section):
+    """Supervised learning from a teacher's choice of units, starting from the prior."""
 
-    steps: NonNegative = Field(60, description="0 skips the warm start")
+    teacher: Literal["adaptive_add", "answers"] = Field(
+        "adaptive_add", description="adaptive_add of the reward judge, or the words of each row's answer"
+    )
+    steps: NonNegative = Field(60, description="0 skips it")
     batch: Positive = 16
     learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
     texts: Positive = Field(512, description="texts that the teacher masks")
-    passes: Positive = Field(6, description="judge passes of the teacher a text")
+    passes: Positive = Field(6, description="judge passes of adaptive_add a text")
 
 
 class LearnerConfig(Section):
@@ -274,7 +278,10 @@ class RunConfig(Section):
     cotrain: CotrainConfig = CotrainConfig()
     policy: PolicyConfig = PolicyConfig()
     embedder: EmbedderConfig = EmbedderConfig()
-    warm_start: WarmStartConfig = WarmStartConfig()
+    warm_start: ImitationConfig = Field(ImitationConfig(), description="where reinforcement learning starts")
+    supervised: ImitationConfig = Field(
+        ImitationConfig(steps=0, texts=4096), description="the same policy by imitation alone, measured beside it"
+    )
     learner: LearnerConfig = LearnerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
@@ -334,7 +341,9 @@ class RunConfig(Section):
         """Who asks for a judge must have one."""
         if self.judges.reward.silent:
             asked = {f"reward.terms.{name}": self.reward.terms.get(name, 0.0) for name in JUDGED}
-            asked |= {"warm_start.steps": self.warm_start.steps, "cotrain.steps": self.cotrain.steps}
+            taught = {"warm_start": self.warm_start, "supervised": self.supervised}
+            asked |= {f"{name}.steps": one.steps for name, one in taught.items() if one.teacher == "adaptive_add"}
+            asked["cotrain.steps"] = self.cotrain.steps
             for key, value in asked.items():
                 if value:
                     mend = f"set {key} to 0, or name a judge"

@@ -1,4 +1,4 @@
-"""The warm start: a scorer learns to order units as a teacher does, before any reinforcement learning."""
+"""Supervised learning: a scorer learns to order units as a teacher does, with no reward in it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from rlcompress.config.schema import WarmStartConfig
+from rlcompress.config.schema import ImitationConfig
 from rlcompress.models.scorer import TextScorer
 from rlcompress.sampling import draw_logp, pack_rankings
-from rlcompress.selection import budget_tokens, rank
-from rlcompress.words import Example, FloatArray, Units
+from rlcompress.selection import Ranking
+from rlcompress.words import Example, Units
 
 
 def imitate(
     scorer: TextScorer,
     units: Sequence[Units],
     examples: Sequence[Example],
-    orders: Sequence[FloatArray],
+    rankings: Sequence[Ranking],
     *,
-    rate: float,
-    config: WarmStartConfig,
+    config: ImitationConfig,
     seed: int,
     on_step: Callable[[int, float], None] | None = None,
 ) -> list[float]:
-    """Maximise the Plackett–Luce likelihood of the teacher's order of each text, down to the budget at `rate`.
+    """Maximise the Plackett–Luce likelihood of the draws that a teacher made of each text.
 
     Returns the loss of each step: mean negative log-probability, in nats, of a draw.
     """
-    rankings = [rank(u, order, budget_tokens(u, rate)) for u, order in zip(units, orders, strict=True)]
     decided = [i for i, ranking in enumerate(rankings) if ranking.draws]
     rng = np.random.default_rng([seed, 2])
     network = scorer.network.train()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     losses: list[float] = []
     for step in range(config.steps if decided else 0):
         chosen = [decided[i] for i in rng.integers(len(decided), size=config.batch)]

@@ -22,7 +22,7 @@ from rlcompress.models.reconstructor import weights_hash
 from rlcompress.words import FloatArray, IntArray
 
 _BUCKET = 16  # rows are padded to a multiple of this many tokens
-_TOKENS = 512  # of one forward: rows of each length come in fixed numbers, so that company changes no bit
+_TOKENS = 128  # of one forward: rows of each length come in fixed numbers, so that company changes no bit
 _LONGEST = 512  # tokens of a row where the model does not say
 POOLINGS = ("mean", "cls")
 _MODULES = ("Transformer", "Pooling", "Normalize")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -78,6 +79,14 @@ class QuestionChannels:
             if len(self._recent) > _REMEMBERED:
                 self._recent.popitem(last=False)
         return told
+
+    def prepare(self, texts: Sequence[Units], questions: Sequence[str | None]) -> None:
+        """Let the encoder read many sentences at once, where it would read those of each text by themselves."""
+        asked = [question for question in questions if question]
+        sentences = [sentence for text in {units.text for units in texts} for sentence in sentence_texts(text)]
+        self.embedder.sentences(sorted({*asked, *sentences}))
+        for units, question in zip(texts, questions, strict=True):
+            self(units, question)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_recent": OrderedDict()}  # a cache is not worth its transport

@@ -50,7 +50,7 @@ def started(folder: Path, name: str, *overrides: str) -> tuple[RunDirectory, sta
     run = RunDirectory.create(config)
     run.write_environment("the test")
     stages.judged(run, prepared)
-    stages.warm_start(run, prepared)
+    stages.starts(run, prepared)
     return run, prepared
 
 

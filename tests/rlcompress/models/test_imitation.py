@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from rlcompress.config.schema import WarmStartConfig
+from rlcompress.config.schema import ImitationConfig
 from rlcompress.models.imitation import imitate
 from rlcompress.models.reconstructor import weights_hash
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.sampling import draw_logp, pack_rankings
-from rlcompress.selection import budget_tokens, rank
+from rlcompress.selection import Ranking, budget_tokens, rank
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, FloatArray, Units
 from tests.rlcompress.small_models import TEXTS, WORDS, small_scorer
 
-CONFIG = WarmStartConfig(steps=40, batch=8, learning_rate=5e-3)
+CONFIG = ImitationConfig(steps=40, batch=8, learning_rate=5e-3)
 
 
 def shuffled(bpe: TextTokenizer, n: int, seed: int) -> list[Units]:
@@ -43,6 +43,10 @@ def likelihood(scorer: object, units: list[Units], rate: float) -> float:
     return total / draws
 
 
+def drawn(units: list[Units], rate: float) -> list[Ranking]:
+    return [rank(one, teacher(one), budget_tokens(one, rate)) for one in units]
+
+
 def examples(units: list[Units]) -> list[Example]:
     return [Example(str(i), one.text) for i, one in enumerate(units)]
 
@@ -56,8 +60,7 @@ def test_the_teachers_order_becomes_likelier(bpe: TextTokenizer) -> None:
         scorer,
         train,
         examples(train),
-        [teacher(one) for one in train],
-        rate=0.5,
+        drawn(train, 0.5),
         config=CONFIG,
         seed=0,
         on_step=lambda step, loss: seen.append((step, loss)),
@@ -74,7 +77,7 @@ def test_the_loss_is_the_mean_over_draws(bpe: TextTokenizer) -> None:
     units = shuffled(bpe, 1, 3)
     expected = -likelihood(scorer, units, 0.4)
     config = CONFIG.model_copy(update={"steps": 1, "batch": 3})
-    losses = imitate(scorer, units, examples(units), [teacher(units[0])], rate=0.4, config=config, seed=0)
+    losses = imitate(scorer, units, examples(units), drawn(units, 0.4), config=config, seed=0)
     assert losses == pytest.approx([expected], abs=1e-5)
 
 
@@ -84,7 +87,7 @@ def test_equal_seeds_give_equal_weights(bpe: TextTokenizer) -> None:
     for seed in (0, 0, 1):
         scorer = small_scorer(bpe, shake=False)
         config = CONFIG.model_copy(update={"steps": 3})
-        imitate(scorer, units, examples(units), [teacher(u) for u in units], rate=0.5, config=config, seed=seed)
+        imitate(scorer, units, examples(units), drawn(units, 0.5), config=config, seed=seed)
         hashes.append(weights_hash(scorer.network))
     assert hashes[0] == hashes[1] != hashes[2]
 
@@ -95,8 +98,8 @@ def test_texts_without_decisions_teach_nothing(bpe: TextTokenizer, rate: float) 
     scorer = small_scorer(bpe)
     before = weights_hash(scorer.network)
     units = [Segmenter(bpe)(text) for text in [TEXTS[3], ""]]
-    orders = [np.zeros(len(one)) for one in units]
-    assert imitate(scorer, units, examples(units), orders, rate=rate, config=CONFIG, seed=0) == []
+    rankings = [rank(one, np.zeros(len(one)), budget_tokens(one, rate)) for one in units]
+    assert imitate(scorer, units, examples(units), rankings, config=CONFIG, seed=0) == []
     assert weights_hash(scorer.network) == before
 
 
@@ -111,5 +114,5 @@ def test_protected_units_are_not_imitated(bpe: TextTokenizer) -> None:
     scores = torch.from_numpy(scorer.scores([units], [None])[0])[None]
     expected = -float(draw_logp(scores, order_PGN, draws, free, torch.ones(1)).sum()) / ranking.draws
     config = CONFIG.model_copy(update={"steps": 1, "batch": 1})
-    losses = imitate(scorer, [units], examples([units]), [order], rate=0.6, config=config, seed=0)
+    losses = imitate(scorer, [units], examples([units]), [ranking], config=config, seed=0)
     assert losses == pytest.approx([expected], abs=1e-5)
