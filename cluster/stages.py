@@ -12,14 +12,14 @@ import torch
 
 from cluster import placement
 from cluster import reading as readers
-from cluster.encoders import embedder_folder
+from cluster.encoders import embedder_folder, told_folder
 from cluster.judges import ready_judges
 from cluster.session import ray_session
 from rlcompress import __version__
 from rlcompress.artifact import Manifest as ArtifactManifest
-from rlcompress.artifact import save_artifact
+from rlcompress.artifact import load_scorer, save_artifact
 from rlcompress.baselines import require_baselines, teacher_order
-from rlcompress.config.schema import RunConfig
+from rlcompress.config.schema import ImitationConfig, RunConfig
 from rlcompress.data.dataset import load_split, trained_hashes
 from rlcompress.data.manifest import Manifest
 from rlcompress.data.prepare import prepare
@@ -34,14 +34,17 @@ from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, build_scorer, load_channels
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.publish import publishing, why_torn
+from rlcompress.questions.answers import answer_units
 from rlcompress.rewards.reward import Reward
 from rlcompress.runs import RunDirectory
+from rlcompress.selection import Ranking, budget_tokens, rank
 from rlcompress.text.protect import protected_spans
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, Units
 
 BUILTIN_JUDGES = ("builtin:attention", "builtin:convolution", NONE)
-STARTS = ("prior", "warm_start")  # artifacts of a run that are evaluated beside the trained one
+IMITATED = ("warm_start", "supervised")
+STARTS = ("prior", *IMITATED)  # artifacts of a run that are evaluated beside the trained one
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,38 +132,74 @@ def reading(folder: Path) -> str:
     )
 
 
-def warm_start(run: RunDirectory, prepared: Prepared) -> list[float]:
-    """Write the policy's two starting points as artifacts, `prior/` and `warm_start/`; losses of the imitation.
+def starts(run: RunDirectory, prepared: Prepared) -> dict[str, list[float]]:
+    """Write the policy before reinforcement learning as artifacts; the losses of what was imitated, by name.
 
-    None where both lie there whole, from before the run was interrupted.
+    `prior/` is untrained, `warm_start/` is where learning starts, `supervised/` (where `supervised.steps` asks for it)
+    is imitation alone. What lies there whole, from before the run was interrupted, is taken as it is.
     """
-    if all(why_torn(run.path / name) is None for name in STARTS):
-        return []
+    losses: dict[str, list[float]] = {}
+    if why_torn(run.path / "prior") is not None:
+        export(run, prepared, untrained(run, prepared), run.path / "prior", stage="prior", iteration=0)
+    for name in IMITATED:
+        config: ImitationConfig = getattr(run.config, name)
+        if why_torn(run.path / name) is not None and (config.steps or name == "warm_start"):
+            scorer = load_scorer(run.path / "prior", choose_device(run.config.device))[1]
+            if config.steps:
+                losses[name] = imitate(scorer, *taught(run, prepared, config), config=config, seed=run.config.seed)
+            export(run, prepared, scorer, run.path / name, stage=name, iteration=0)
+    return losses
+
+
+def untrained(run: RunDirectory, prepared: Prepared) -> TextScorer:
+    """A fresh policy whose prior was fitted on the training texts."""
     config = run.config
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         settings = {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code}
-        channels = load_channels(embedder(run, prepared))
+        channels = load_channels(embedder(run, prepared), told_folder(config))
         network, features = build_scorer(settings, prepared.reader, passes=config.env.steps, channels=channels)
     train = prepared.examples("train")
     counts_V = np.zeros(len(network.get_buffer("bits_V")))
     for text in {example.text for example in train}:  # a context of several questions is one text
         np.add.at(counts_V, features.tokenizer.encode(text)[0], 1)
     network.fit_prior(torch.from_numpy(counts_V))
-    scorer = TextScorer(network, features, device)
-    export(run, prepared, scorer, run.path / "prior", stage="prior", iteration=0)
-    losses: list[float] = []
-    if config.warm_start.steps:
-        rng = np.random.default_rng([config.seed, 3])
-        chosen = [train[i] for i in rng.permutation(len(train))[: config.warm_start.texts]]
-        units = prepared.units(chosen)
-        rate = min(1.0, max(config.env.rates) + 0.1)
-        judge = load_judge(run.judges / "reward", device)
-        orders = teacher_order(judge, units, chosen, config.warm_start.passes, rate)
-        losses = imitate(scorer, units, chosen, orders, rate=rate, config=config.warm_start, seed=config.seed)
-    export(run, prepared, scorer, run.path / "warm_start", stage="warm_start", iteration=0)
-    return losses
+    return TextScorer(network, features, device)
+
+
+def taught(
+    run: RunDirectory, prepared: Prepared, config: ImitationConfig
+) -> tuple[list[Units], list[Example], list[Ranking]]:
+    """Training texts, drawn by seed, and what the teacher would keep of each first."""
+    train = prepared.examples("train")
+    rng = np.random.default_rng([run.config.seed, 3])
+    chosen = [train[i] for i in rng.permutation(len(train))[: config.texts]]
+    units = prepared.units(chosen)
+    if config.teacher == "answers":
+        return units, chosen, [answer_first(u, e) for u, e in zip(units, chosen, strict=True)]
+    rate = min(1.0, max(run.config.env.rates) + 0.1)
+    judge = load_judge(run.judges / "reward", choose_device(run.config.device))
+    orders = teacher_order(judge, units, chosen, config.passes, rate)
+    return units, chosen, [rank(u, order, budget_tokens(u, rate)) for u, order in zip(units, orders, strict=True)]
+
+
+def answer_first(units: Units, example: Example) -> Ranking:
+    """A ranking whose only draws are the units of the answer; none where it is not in the text."""
+    marked_N = answer_units(units, example.answer or "") & ~units.protected_N
+    order_M = rank(units, marked_N.astype(np.float64), units.total_cost).order_M
+    size = int(marked_N.sum())
+    return Ranking(order_M, kept=size, draws=size, over_budget=False)
+
+
+def told(run: RunDirectory, prepared: Prepared) -> int:
+    """Let each question tell of its text before anybody waits for it; the number of rows that are ready."""
+    channels = load_channels(embedder(run, prepared), told_folder(run.config))
+    if channels is None:
+        return 0
+    rows = [example for split in prepared.manifest.splits for example in prepared.examples(split)]
+    channels.prepare(prepared.units(rows), [example.question for example in rows])
+    return len(rows)
 
 
 def export(

@@ -114,12 +114,13 @@ def _before_learning(run: RunDirectory, prepared: stages.Prepared) -> None:
             f"judges     bits saved by reading the kept text: {saved}  ({time.monotonic() - started:.0f} s)", flush=True
         )
     started = time.monotonic()
-    losses = stages.warm_start(run, prepared)
-    if losses:
-        print(
-            f"warm start {losses[0]:.3f} -> {losses[-1]:.3f} nats a draw  ({time.monotonic() - started:.0f} s)",
-            flush=True,
-        )
+    if rows := stages.told(run, prepared):
+        print(f"questions  told of the words of {rows} rows  ({time.monotonic() - started:.0f} s)", flush=True)
+    started = time.monotonic()
+    for name, losses in stages.starts(run, prepared).items():
+        seconds = time.monotonic() - started
+        name = name.replace("_", " ")
+        print(f"{name:<10} {losses[0]:.3f} -> {losses[-1]:.3f} nats a draw  ({seconds:.0f} s)", flush=True)
 
 
 def _say_goodbye(run: RunDirectory, prepared: stages.Prepared, page: Path) -> None:
