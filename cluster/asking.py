@@ -49,7 +49,8 @@ def baseline_methods(
 
 
 def _train_texts(prepared: Prepared) -> list[str]:
-    return [example.text for example in prepared.examples("train")]
+    """Each text once, however many questions are asked about it."""
+    return list(dict.fromkeys(example.text for example in prepared.examples("train")))
 
 
 def _embedder(config: RunConfig, prepared: Prepared) -> TextEmbedder:

@@ -1,4 +1,4 @@
-"""Baselines that keep the sentences that match the question: by BM25, by an encoder, by both.
+"""Baselines that keep the sentences that match the question: by BM25 (its stop words left out), by an encoder, by both.
 
 Every unit has its sentence's score, ties by position, so a budget ends inside a sentence. Independent of the rate.
 """
@@ -11,15 +11,16 @@ import numpy as np
 
 from rlcompress.baselines.method import questions_of
 from rlcompress.errors import UserError
-from rlcompress.questions.bm25 import bm25_scores
+from rlcompress.questions.bm25 import asked_words, bm25
 from rlcompress.questions.sentences import Embedder, cosines, mix, sentence_numbers, sentence_texts, spread
+from rlcompress.text.bare import bare_words
 from rlcompress.words import Example, FloatArray, Units
 
 Score = Callable[[list[str], str, Embedder | None], FloatArray]
 
 
 def by_bm25(sentences: list[str], question: str, embedder: Embedder | None) -> FloatArray:
-    return bm25_scores(sentences, question)
+    return bm25([bare_words(sentence) for sentence in sentences], asked_words(question))
 
 
 def by_embedding(sentences: list[str], question: str, embedder: Embedder | None) -> FloatArray:

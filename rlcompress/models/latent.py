@@ -4,6 +4,10 @@ Deerwester, Dumais, Furnas, Landauer and Harshman, "Indexing by Latent Semantic 
 by words, weighted by tf-idf (1 + ln tf, ln((1 + S) / (1 + df)) + 1, rows of length 1), is cut to its largest singular
 values. A word's vector is its idf times its row of right singular vectors; a text's is the mean of its words'. Words
 that stand in the same sentences come to lie near each other, so a sentence can match a question without sharing a word.
+
+What the cut loses of a word, and all of a word that training never saw, is half kept in a direction of the word's own:
+random signs, nearly orthogonal to those of any other word (Sahlgren, "An Introduction to Random Indexing", 2005). So
+the same rare name in question and sentence brings them together, which the cut alone forgets.
 """
 
 from __future__ import annotations
@@ -30,13 +34,15 @@ from rlcompress.text.units import word_starts
 from rlcompress.words import FloatArray, IntArray
 
 _WORDS, _VECTORS = "words.json", "words.safetensors"
+_OWN = 0.5  # share of what the cut loses that stays in a word's own direction
 
 
 class LatentSemantics:
-    """Vectors [V, D] of the V known words; all others are nothing."""
+    """Vectors [V, D] of the V known words; each other word has a direction of its own, of length `unknown`."""
 
-    def __init__(self, words: Sequence[str], vectors_VD: FloatArray) -> None:
+    def __init__(self, words: Sequence[str], vectors_VD: FloatArray, unknown: float) -> None:
         self.words = list(words)
+        self.unknown = unknown
         # as they are saved, so that a loaded model says the same
         self.vectors_VD = np.ascontiguousarray(vectors_VD, np.float32)
         self._number = {word: v for v, word in enumerate(self.words)}
@@ -48,7 +54,7 @@ class LatentSemantics:
         Raises:
             UserError: they hold no word that stands in two sentences.
         """
-        counts = [Counter(bare_words(sentence)) for text in texts for sentence in sentence_texts(text)]
+        counts = [Counter(bare_words(sentence)) for text in dict.fromkeys(texts) for sentence in sentence_texts(text)]
         counts = [count for count in counts if count]
         df = Counter(word for count in counts for word in count)
         common = sorted((word for word in df if df[word] > 1), key=lambda word: (-df[word], word))
@@ -57,7 +63,11 @@ class LatentSemantics:
             raise UserError("builtin:lsa is fitted on training texts and they share no words: give it more text")
         df_V = np.array([df[word] for word in words], np.float64)
         idf_V = np.log((1.0 + len(counts)) / (1.0 + df_V)) + 1.0
-        return cls(words, idf_V[:, None] * _components(_matrix(counts, words, idf_V), config.dimension))
+        latent_VD = idf_V[:, None] * _components(_matrix(counts, words, idf_V), config.dimension)
+        lost_V = np.sqrt(np.maximum(idf_V**2 - (latent_VD**2).sum(1), 0.0))
+        own_VD = np.stack([own_direction(word, latent_VD.shape[1]) for word in words])
+        unseen = float(np.log(1.0 + len(counts)) + 1.0)
+        return cls(words, latent_VD + _OWN * lost_V[:, None] * own_VD, _OWN * unseen)
 
     @property
     def dimension(self) -> int:
@@ -65,7 +75,7 @@ class LatentSemantics:
 
     @property
     def version(self) -> str:
-        h = hashlib.blake2b(json.dumps([self.words, self.vectors_VD.shape]).encode(), digest_size=8)
+        h = hashlib.blake2b(json.dumps([self.words, self.vectors_VD.shape, self.unknown]).encode(), digest_size=8)
         h.update(self.vectors_VD.tobytes())
         return f"lsa@{h.hexdigest()}"
 
@@ -74,28 +84,43 @@ class LatentSemantics:
         return np.stack([self._mean(bare_words(text)) for text in texts])
 
     def _mean(self, words: Sequence[str]) -> FloatArray:
-        known = [self._number[word] for word in words if word in self._number]
-        total_D: FloatArray = self.vectors_VD[known].astype(np.float64).sum(0)
+        total_D: FloatArray = sum((self._vector(word) for word in words), np.zeros(self.dimension))
         return total_D / max(1, len(words))
+
+    def _vector(self, word: str) -> FloatArray:
+        if word in self._number:
+            known_D: FloatArray = self.vectors_VD[self._number[word]].astype(np.float64)
+            return known_D
+        return self.unknown * own_direction(word, self.dimension)
 
     def states(self, text: str) -> tuple[FloatArray, IntArray]:
         """Vectors [T, D] of the words of a text and their character spans [T, 2]."""
         bounds_T2 = np.array(list(pairwise([*word_starts(text).tolist(), len(text)])), np.int64).reshape(-1, 2)
-        states = [self._mean([text[a:b].strip().casefold()]) for a, b in bounds_T2.tolist()]
+        states = [self._mean(bare_words(text[a:b])) for a, b in bounds_T2.tolist()]
         return np.array(states).reshape(len(bounds_T2), self.dimension), bounds_T2
 
     def save(self, folder: Path) -> None:
-        (folder / _WORDS).write_text(json.dumps(self.words, ensure_ascii=False), encoding="utf-8")
+        record = {"words": self.words, "unknown": self.unknown}
+        (folder / _WORDS).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
         save_file({"vectors_VD": self.vectors_VD}, str(folder / _VECTORS))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """What `save` wrote; UserError where it is missing or damaged."""
         try:
-            words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
-            return cls(words, load_file(str(folder / _VECTORS))["vectors_VD"])
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            record = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
+            return cls(record["words"], load_file(str(folder / _VECTORS))["vectors_VD"], record["unknown"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise UserError(f"the encoder in {folder} is damaged ({error}): fit it again") from error
+
+
+def own_direction(word: str, dimension: int) -> FloatArray:
+    """Random signs [D] of norm 1 from the word's hash: the same in every process and version."""
+    bits = np.unpackbits(
+        np.frombuffer(hashlib.shake_128(word.encode("utf-8", "surrogatepass")).digest(-(-dimension // 8)), np.uint8)
+    )
+    signs_D: FloatArray = (2.0 * bits[:dimension] - 1.0) / np.sqrt(dimension)
+    return signs_D
 
 
 def _matrix(counts: Sequence[Counter[str]], words: Sequence[str], idf_V: FloatArray) -> csr_array:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rlcompress.text.bare import bare_words
+from rlcompress.text.stop_words import STOP_WORDS
 from rlcompress.words import FloatArray
 
 K1 = 1.2  # how soon repetitions stop counting
@@ -50,6 +51,15 @@ def bm25(documents: Sequence[Sequence[str]], query: Sequence[str], k1: float = K
     return score_S
 
 
+def asked_words(question: str) -> list[str]:
+    """The words of a question that are looked for: all but stop words, or all where there is nothing else.
+
+    Among a handful of sentences chance decides which have "did" or "who", and idf cannot tell.
+    """
+    words = bare_words(question)
+    return [word for word in words if word not in STOP_WORDS] or words
+
+
 def bm25_scores(texts: Sequence[str], question: str) -> FloatArray:
-    """`bm25` [S] of texts against a question, on case-folded words without punctuation."""
+    """`bm25` [S] of texts against all words of a question, case-folded and without punctuation."""
     return bm25([bare_words(text) for text in texts], bare_words(question))

@@ -18,7 +18,7 @@ from rlcompress.config.embedding import EmbedderConfig
 from rlcompress.errors import UserError
 from rlcompress.models import embedder as module
 from rlcompress.models.embedder import TextEmbedder, build_embedder, embedder_key, load_embedder
-from rlcompress.models.latent import LatentSemantics
+from rlcompress.models.latent import LatentSemantics, own_direction
 from rlcompress.questions.sentences import cosines
 from rlcompress.text.bare import bare_words
 from rlcompress.text.units import word_starts
@@ -29,15 +29,44 @@ SMALL = EmbedderConfig(dimension=4)
 ODD = ["", "?!", "日本語 👍🏽 naïve", "quokka", " ".join(["the old man paid"] * 20)]
 
 
+SEA = [
+    "ship",
+    "vessel",
+    "harbour",
+    "captain",
+    "sailed",
+    "storm",
+    "anchor",
+    "deck",
+    "sail",
+    "wave",
+    "port",
+    "mast",
+    "crew",
+    "tide",
+]
+BANK = [
+    "loan",
+    "interest",
+    "clerk",
+    "owed",
+    "debt",
+    "credit",
+    "coin",
+    "teller",
+    "vault",
+    "paid",
+    "fee",
+    "rate",
+    "sum",
+    "cheque",
+]
+
+
 def planted() -> list[str]:
-    """Ships and money never share a sentence; "vessel" stands where "ship" does, never beside it."""
+    """Words of the sea and of the bank never share a sentence."""
     rng = np.random.default_rng(0)
-    sea, bank = ("harbour", "captain", "sailed", "storm"), ("loan", "interest", "clerk", "owed")
-    texts = []
-    for i in range(60):
-        topic, name = (sea, ("ship", "vessel")[i // 2 % 2]) if i % 2 else (bank, ("debt", "credit")[i // 2 % 2])
-        texts.append(f"The {name} and the {' '.join(rng.permutation(topic)[:3])}.")
-    return texts
+    return [f"The {' and the '.join(rng.permutation((SEA, BANK)[i % 2])[:4])}." for i in range(200)]
 
 
 def spans(text: str) -> IntArray:
@@ -74,17 +103,35 @@ def copy_with(folder: Path, target: Path, files: dict[str, object]) -> Path:
 
 
 def test_a_paraphrase_is_found_without_a_common_word() -> None:
-    latent = build_embedder(EmbedderConfig(dimension=2), planted())
-    sentences = ["A clerk with a loan.", "The ship in a storm.", "Interest was owed."]
-    question = "Which vessel?"
-    assert not set(bare_words(question)) & set(bare_words(sentences[1]))
+    latent = build_embedder(EmbedderConfig(dimension=16), planted())
+    sentences = ["Interest, loan, clerk.", "Ship, storm, captain.", "Fee, cheque, sum."]
+    question = "Vessel, anchor, mast?"
+    assert not set(bare_words(question)) & set(bare_words(" ".join(sentences)))
     close_S = cosines(latent.sentences(sentences), latent.sentences([question])[0])
     assert close_S.argmax() == 1
-    assert close_S[1] > 0.8 > 0.3 > max(close_S[0], close_S[2])
+    assert close_S[1] > max(close_S[0], close_S[2]) + 0.3
+
+
+def test_a_name_that_training_never_saw_is_found_by_itself() -> None:
+    embedder = build_embedder(EmbedderConfig(dimension=32), planted())
+    sentences = ["The ship of Zorblatt.", "The ship of Quenneville.", "The ship of nobody."]
+    close_S = cosines(embedder.sentences(sentences), embedder.sentences(["Quenneville?"])[0])
+    assert close_S.argmax() == 1
+    assert close_S[1] > 0.4 > 0.3 > max(close_S[0], close_S[2])
+
+
+def test_own_directions_are_nearly_orthogonal() -> None:
+    words = [f"word{i}" for i in range(50)]
+    own = np.stack([own_direction(word, 128) for word in words])
+    assert np.linalg.norm(own, axis=1) == pytest.approx(np.ones(50))
+    apart = own @ own.T - np.eye(50)
+    assert abs(apart.mean()) < 0.01
+    assert np.sqrt((apart**2).mean()) == pytest.approx(128**-0.5, rel=0.15)
+    assert len({tuple(own_direction(word, 12)) for word in words}) > 45
 
 
 def test_vectors_equal_those_of_a_dense_decomposition() -> None:
-    texts = planted()
+    texts = list(dict.fromkeys(planted()))
     rows = [bare_words(text) for text in texts]
     words = sorted({word for row in rows for word in row})
     df = np.array([sum(word in row for row in rows) for word in words])
@@ -93,14 +140,16 @@ def test_vectors_equal_those_of_a_dense_decomposition() -> None:
         [[(1 + np.log(row.count(w))) * idf[v] if w in row else 0 for v, w in enumerate(words)] for row in rows]
     )
     dense /= np.linalg.norm(dense, axis=1, keepdims=True)
-    right = np.linalg.svd(dense)[2][:4]
-    right *= np.sign(right[np.arange(4), np.abs(right).argmax(1)])[:, None]
-    found = LatentSemantics.fit(texts, SMALL)
+    right = np.linalg.svd(dense)[2][:2]
+    right *= np.sign(right[np.arange(2), np.abs(right).argmax(1)])[:, None]
+    # the first two singular values stand apart: the words of all sentences, and which of the two topics
+    found = LatentSemantics.fit(texts, EmbedderConfig(dimension=2))
     assert found.words == words
     expected = idf[:, None] * right.T
-    assert found.vectors_VD[:, :2] == pytest.approx(expected[:, :2], abs=1e-4)
-    # later singular values lie close together: what they span is compared, not each of them
-    assert found.vectors_VD @ found.vectors_VD.T == pytest.approx(expected @ expected.T, abs=1e-3)
+    lost = np.sqrt(idf**2 - (expected**2).sum(1))
+    expected += 0.5 * lost[:, None] * np.stack([own_direction(word, 2) for word in words])
+    assert found.vectors_VD == pytest.approx(expected, abs=1e-4)
+    assert found.unknown == pytest.approx(0.5 * (np.log(1 + len(rows)) + 1))
 
 
 def test_fitting_is_repeated_to_the_bit_and_few_words_are_enough() -> None:
@@ -108,6 +157,8 @@ def test_fitting_is_repeated_to_the_bit_and_few_words_are_enough() -> None:
     assert LatentSemantics.fit(planted()[:20], SMALL).version != LatentSemantics.fit(planted(), SMALL).version
     tiny = build_embedder(EmbedderConfig(dimension=50), ["one two. one two.", "two three one. three."])
     assert np.linalg.norm(tiny.sentences(["one", "three"]), axis=1) == pytest.approx([1, 1])
+    again = planted()
+    assert LatentSemantics.fit(again + again, SMALL).version == LatentSemantics.fit(again, SMALL).version, "once each"
     few = LatentSemantics.fit(planted(), EmbedderConfig(vocabulary=3, dimension=2))
     assert len(few.words) == 3
     assert {"and", "the"} < set(few.words), "words of most sentences are known first"
@@ -125,7 +176,7 @@ def test_words_are_the_vectors_of_sentences_of_one_word(latent: TextEmbedder) ->
     words = [text[a:b] for a, b in spans(text)]
     assert words == ["The ", "ship", ", ", "a ", "quokka"]
     assert vectors == pytest.approx(latent.sentences(words))
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 0, 0, 0])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1, 1, 0, 1, 1]), "a mark is no word"
 
 
 # ------------------------------------------------------------------------------------------ pretrained encoders

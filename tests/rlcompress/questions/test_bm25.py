@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlcompress.questions.bm25 import bm25, bm25_scores
+from rlcompress.questions.bm25 import asked_words, bm25, bm25_scores
 
 words = st.lists(st.sampled_from("abcde"), max_size=8)
 collections = st.lists(words, max_size=6)
@@ -56,6 +56,12 @@ def test_the_sentence_with_the_rare_word_of_the_question_wins() -> None:
         "The ship came back to the port in the evening, said the crew of the ship.",
     ]
     assert bm25_scores(sentences, "Was it QUIST who paid the crew of the ship?").argmax() == 1
+
+
+def test_stop_words_of_a_question_are_looked_for_only_when_there_is_nothing_else() -> None:
+    assert asked_words("What did the Ship do?") == ["ship"]
+    assert asked_words("Who did what?") == ["who", "did", "what"]
+    assert asked_words("?!") == []
 
 
 def test_repetition_saturates_and_length_holds_back() -> None:
