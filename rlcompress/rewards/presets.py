@@ -33,7 +33,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # TaC-C (arXiv 2605.28713): utility and format behind a budget and a leak gate
     "tac_c": {
         "terms": {"distortion": 0.0, "tac_c": 1.0},
-        "length": {"tolerance": 0.0, "slope": 0.1},
+        "length": {"slope": 0.1},
         "gates": _GATES,
     },
     # ours: the reader's answer times a two-sided length

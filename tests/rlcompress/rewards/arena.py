@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from rlcompress.config.schema import RewardConfig
 from rlcompress.judges.ngram import default_ngram_judge
 from rlcompress.judges.overlap import OverlapReader
 from rlcompress.models.tokenizer import TextTokenizer, train_tokenizer
-from rlcompress.rewards.importance import Importance, count_words
+from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
 from rlcompress.selection import select
@@ -41,13 +42,25 @@ class Arena:
         self.units = [segmenter(text) for text in texts]
         self.judge = default_ngram_judge()
         self.counts = count_words(texts)
-        self.rarity = Importance("rarity", self.counts)
+        self._judged: dict[tuple[int, bytes, str | None], RewardInput] = {}
 
     def telling(self, units: Units, example: Example) -> FloatArray:
-        """Honest where any word may be asked for: rare words first, function words last."""
-        rarity_N = self.rarity(units)
-        assert rarity_N is not None
-        return rarity_N - 4.0 * np.asarray([is_stop(unit.strip()) for unit in units.words()])
+        """Honest where any word may be asked for: what is hardest to guess, bit for token."""
+        request = JudgeRequest.of(Compression(units, np.zeros(len(units), np.bool_), 0.0), example)
+        bits_N = self.judge.judge([request])[0].per_unit_N
+        assert bits_N is not None
+        return bits_N / np.maximum(units.costs_N, 1)
+
+    def with_the_answer(self, units: Units, example: Example) -> FloatArray:
+        """Honest as a perfect finder of evidence is: as `asked_for`, the sentences with the answer's words first."""
+        answer = set(bare_words(example.answer or ""))
+        words = units.words()
+        sentence_N = np.searchsorted(unit_starts(units.text, "sentence"), units.starts_N, side="right")
+        found_N = np.zeros(len(units))
+        for sentence in np.unique(sentence_N):
+            at = np.flatnonzero(sentence_N == sentence)
+            found_N[at] = answer <= {word for u in at for word in bare_words(words[u])}
+        return self.asked_for(units, example) + 1e3 * found_N
 
     def asked_for(self, units: Units, example: Example) -> FloatArray:
         """Honest where a question is known: the sentences that share its words, and in them content words first."""
@@ -68,38 +81,29 @@ class Arena:
     ) -> float:
         """Mean reward of a mask policy, or of what a writer makes of its masks."""
         reward = Reward(config, self.counts)
-        return float(np.mean([self._one(reward, u, e, masks(u, e), written) for u, e in self.pairs]))
+        made = [self._made(i, masks(u, e), written) for i, (u, e) in enumerate(self.pairs)]
+        totals = [reward.score(replace(item, importance_N=reward.importance(item.compression.units))) for item in made]
+        assert all(np.isfinite(found.total) for found in totals)
+        return float(np.mean([found.total for found in totals]))
 
     @property
     def pairs(self) -> list[tuple[Units, Example]]:
         return list(zip(self.units, self.examples, strict=True))
 
-    def _one(
-        self,
-        reward: Reward,
-        units: Units,
-        example: Example,
-        kept_N: BoolArray,
-        written: Callable[[Example, str], str] | None,
-    ) -> float:
+    def _made(self, i: int, kept_N: BoolArray, written: Callable[[Example, str], str] | None) -> RewardInput:
+        """One output with all verdicts; each output is judged and read once, whatever the rewards are."""
+        units, example = self.units[i], self.examples[i]
         compression = Compression(units, np.asarray(kept_N, np.bool_), RATE)
         text = None if written is None else written(example, compression.text)
-        request = JudgeRequest.of(compression, example)
-        verdict, empty = self.judge.judge([request, request.emptied()])
-        read, original = (self._read(t, example) for t in (compression.text if text is None else text, example.text))
-        item = RewardInput(
-            example,
-            compression,
-            verdict,
-            empty,
-            reward.importance(units),
-            written=text,
-            read=read,
-            read_original=original,
-        )
-        total = reward.score(item).total
-        assert np.isfinite(total), (example.id, text)
-        return total
+        key = (i, compression.kept_N.tobytes(), text)
+        if key not in self._judged:
+            request = JudgeRequest.of(compression, example)
+            verdict, empty = self.judge.judge([request, request.emptied()])
+            read, original = (
+                self._read(t, example) for t in (compression.text if text is None else text, example.text)
+            )
+            self._judged[key] = RewardInput(example, compression, verdict, empty, None, text, 1.0, read, original)
+        return self._judged[key]
 
     @staticmethod
     @functools.cache

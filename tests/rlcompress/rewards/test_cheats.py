@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from rlcompress.config.files import load_config
 from rlcompress.config.rewarding import UNPRICED
 from rlcompress.config.schema import RewardConfig
 from rlcompress.rewards.presets import PRESETS
+from rlcompress.words import Example
 from tests.rlcompress.rewards.arena import RATE, Arena, exactly
 from tests.rlcompress.rewards.cheats import MASKS, WRITERS
 from tests.rlcompress.rewards.passages import PASSAGES
@@ -51,10 +53,10 @@ def arena() -> Arena:
     return Arena(PASSAGES)
 
 
-def honest(arena: Arena, config: RewardConfig):
+def honest(arena: Arena, config: RewardConfig, answering="asked_for"):
     """Whatever is honest for what is paid: telling words, or those that the question asks for."""
     paid = {name for name, weight in config.terms.items() if weight}
-    return exactly(arena.telling if paid <= BITS else arena.asked_for)
+    return exactly(arena.telling if paid <= BITS else getattr(arena, answering))
 
 
 @pytest.mark.parametrize("cheat", MASKS)
@@ -78,3 +80,30 @@ def test_written_outputs(arena, name, cheat):
     masks = exactly(arena.asked_for)
     sincere = arena.pay(config, masks, lambda example, kept: kept)
     assert arena.pay(config, masks, WRITERS[cheat]) < sincere - 0.01
+
+
+@pytest.fixture(scope="module")
+def real_arena(real_data) -> Arena:
+    rows = [json.loads(line) for line in (real_data / "context-qa" / "train.jsonl").read_text().splitlines()[::10]]
+    short = [row for row in rows if len(row["context"]) < 1500][:60]
+    return Arena([Example(str(i), row["context"], row["question"], row["answer"]) for i, row in enumerate(short)])
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_on_real_questions(real_arena, name):
+    """Against a perfect finder of evidence. Where the reader's own answer is paid for, and a reader that is right one
+    time in twenty gives it, honesty is worth little more than numbers and names alone: hence no margin.
+    """
+    config = EXACT[name]
+    sincere = real_arena.pay(config, honest(real_arena, config, "with_the_answer"))
+    paid = {cheat: real_arena.pay(config, exactly(mask.priorities)) for cheat, mask in MASKS.items()}
+    assert max(paid.values()) < sincere, paid
+
+
+def test_the_contract_can_fail():
+    """Additive quality and length, as it was published: keeping everything wins, and the arena says so."""
+    arena, mixed = Arena(PASSAGES), RewardConfig(terms={"distortion": 1.0, "rate": 0.3})
+    assert arena.pay(mixed, MASKS["copy unchanged"].free) > arena.pay(mixed, exactly(arena.telling))
+    leaky = RewardConfig.model_validate({"preset": "core_rag", "gates": {"bare": False, "floor": 0.0}})
+    masks = exactly(arena.asked_for)
+    assert arena.pay(leaky, masks, WRITERS["the answer alone"]) > arena.pay(leaky, masks, lambda example, kept: kept)
