@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import ray
+from numpy.typing import NDArray
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import COMPONENT_ENV_RUNNER, COMPONENT_LEARNER, COMPONENT_RL_MODULE, DEFAULT_MODULE_ID
@@ -30,6 +31,7 @@ from rlcompress.lagrangian import Multiplier, updated
 from rlcompress.schedules import scheduled
 
 Metrics = dict[str, float]
+Weights = dict[str, NDArray[Any]]  # parameters by name
 SERVED = "rate/served"  # kept fraction of the policy as it is served
 R = TypeVar("R")
 
@@ -139,6 +141,7 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.price = c.reward_settings.beta.start
         self.multiplier = Multiplier.starting_at(self.price)
         self.rollouts: Rollouts[Any] = Rollouts(self, self.sample_on, c.resource_settings)
+        self.mean: Weights | None = None  # of the weights so far; None before the first iteration, or without averaging
         self.last_metrics: Metrics = {}
         self.last_rollout: list[Rolled] = []
 
@@ -168,6 +171,8 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         samples, counts = self.collect(settings)
         sampled = time.perf_counter()
         learned = self.learn(samples, settings) if samples else {}
+        if settings.average:
+            self.mean = averaged(self.mean, self.weights(), settings.average, self.iteration)
         self.push_weights()
         finished = time.perf_counter()
         self.last_metrics = {
@@ -210,11 +215,15 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.position += count
         return tasks
 
-    def weights(self) -> dict[str, Any]:
+    def weights(self) -> Weights:
         """The learner's parameters by name, as numpy arrays."""
         state = self.learner_group.get_state(components=_MODULE)
-        found: dict[str, Any] = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
+        found: Weights = state[COMPONENT_LEARNER][COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
         return found
+
+    def served_weights(self) -> Weights:
+        """What is validated and served: the mean of the weights with `learner.average`, else the weights."""
+        return self.weights() if self.mean is None else self.mean
 
     def weights_for_runners(self) -> dict[str, Any]:
         """The state that a runner's `set_state` takes."""
@@ -245,13 +254,14 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         state = super().get_state(*args, **kwargs)
         state.pop(COMPONENT_ENV_RUNNER, None)  # has nothing of its own: its weights are the learner's
-        own = {"position": self.position, "tau": self.tau, "entropy": self.entropy}
+        own = {"position": self.position, "tau": self.tau, "entropy": self.entropy, "mean": self.mean}
         return {**state, "compressor": {**own, "multiplier": asdict(self.multiplier)}}
 
     def set_state(self, state: dict[str, Any]) -> None:
         own = state.get("compressor", {})
         self.position = own.get("position", self.position)
         self.tau, self.entropy = own.get("tau", self.tau), own.get("entropy")
+        self.mean = own.get("mean")
         self.multiplier = Multiplier(**own.get("multiplier", asdict(self.multiplier)))
         super().set_state({k: v for k, v in state.items() if k != "compressor"})
 
@@ -269,6 +279,17 @@ def learning_rate(settings: LearnerConfig, iteration: int) -> float:
     return (settings.lr + (settings.lr_end - settings.lr) * progress) * min(
         1.0, (iteration + 1) / (settings.warmup_steps + 1)
     )
+
+
+def averaged(mean: Weights | None, weights: Weights, share: float, iteration: int) -> Weights:
+    """Polyak's running mean of the weights (Polyak and Juditsky 1992), m + (1 − a)(w − m), from new arrays.
+
+    a is `share`, and at first (1 + t) / (10 + t), so that the mean soon forgets where it began.
+    """
+    if mean is None:
+        return {name: np.array(value) for name, value in weights.items()}
+    kept = min(share, (1 + iteration) / (10 + iteration))
+    return {name: (m + (1.0 - kept) * (weights[name] - m)).astype(m.dtype) for name, m in mean.items()}
 
 
 def check_skipped(metrics: Metrics, settings: LearnerConfig) -> None:

@@ -160,6 +160,12 @@ class LearnerConfig(Section):
     value_clip: float | None = Field(None, gt=0, description="ppo: how far a value may move in one iteration")
     minibatch: Positive = Field(64, description="ppo: steps of episodes in one update")
     target_kl: float | None = Field(0.03, gt=0, description="ppo: KL a decision that ends the updates on a batch")
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="memory of the mean of the weights, which is what is served; 0: the last weights",
+    )
     spread_floor: float = Field(1e-6, ge=0, description="groups whose rewards spread less are dropped")
     refills: NonNegative = Field(2, description="rounds of new prompts to replace dropped groups")
     nan_limit: NonNegative = Field(5, description="skipped non-finite updates before the run fails")

@@ -10,7 +10,12 @@ from tests.policies.conftest import Build, same_weights
 
 pytestmark = pytest.mark.ray
 
-SETTINGS = {"temperature": {"kind": "adaptive", "start": 1.0, "end": 0.5, "target": 0.9}, "kl_coeff": 0.05, "epochs": 2}
+SETTINGS = {
+    "temperature": {"kind": "adaptive", "start": 1.0, "end": 0.5, "target": 0.9},
+    "kl_coeff": 0.05,
+    "epochs": 2,
+    "average": 0.5,
+}
 
 
 def metrics_of(algorithm: object) -> dict[str, float]:
@@ -35,6 +40,8 @@ def test_a_restored_run_goes_on_as_if_nothing_had_happened(build: Build, tmp_pat
     for _ in range(2):
         second.train()
     assert same_weights(first.weights(), second.weights())
+    assert same_weights(first.served_weights(), second.served_weights())
+    assert not same_weights(first.weights(), first.served_weights()), "the mean is another, so it was worth saving"
     assert metrics_of(first) == metrics_of(second)
     assert second.tau != 1.0, "the temperature has moved, so that it was worth saving"
 
