@@ -27,6 +27,7 @@ from rlcompress.words import FloatArray, IntArray
 
 BUILTIN = "builtin:lsa"
 _RECORD = "embedder.json"
+_FITTING = 2  # how builtin:lsa is fitted; changes with what comes of the same texts
 _REMEMBERED = 2**24  # float32 numbers of remembered vectors: 64 MiB
 _BATCH = 1024  # new texts of one call of the encoder
 
@@ -179,6 +180,6 @@ def load_embedder(
 
 def embedder_key(config: EmbedderConfig, data_hash: str) -> str:
     """Names an encoder by all that decides its weights."""
-    start = data_hash if config.model == BUILTIN else fingerprint(config.model)
+    start = f"{_FITTING} {data_hash}" if config.model == BUILTIN else fingerprint(config.model)
     named = json.dumps([config.model_dump(mode="json"), start], sort_keys=True)
     return hashlib.blake2b(named.encode(), digest_size=8).hexdigest()

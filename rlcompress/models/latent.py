@@ -5,9 +5,9 @@ by words, weighted by tf-idf (1 + ln tf, ln((1 + S) / (1 + df)) + 1, rows of len
 values. A word's vector is its idf times its row of right singular vectors; a text's is the mean of its words'. Words
 that stand in the same sentences come to lie near each other, so a sentence can match a question without sharing a word.
 
-What the cut loses of a word, and all of a word that training never saw, is half kept in a direction of the word's own:
-random signs, nearly orthogonal to those of any other word (Sahlgren, "An Introduction to Random Indexing", 2005). So
-the same rare name in question and sentence brings them together, which the cut alone forgets.
+Half of what the cut loses of a word is kept in a direction of the word's own, and all of a word that training never
+saw: random signs, nearly orthogonal to those of any other word (Sahlgren, "An Introduction to Random Indexing", 2005).
+So the same rare name in question and sentence brings them together, which the cut alone forgets.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LatentSemantics:
         lost_V = np.sqrt(np.maximum(idf_V**2 - (latent_VD**2).sum(1), 0.0))
         own_VD = np.stack([own_direction(word, latent_VD.shape[1]) for word in words])
         unseen = float(np.log(1.0 + len(counts)) + 1.0)
-        return cls(words, latent_VD + _OWN * lost_V[:, None] * own_VD, _OWN * unseen)
+        return cls(words, latent_VD + _OWN * lost_V[:, None] * own_VD, unseen)
 
     @property
     def dimension(self) -> int:
@@ -100,17 +100,18 @@ class LatentSemantics:
         return np.array(states).reshape(len(bounds_T2), self.dimension), bounds_T2
 
     def save(self, folder: Path) -> None:
-        record = {"words": self.words, "unknown": self.unknown}
-        (folder / _WORDS).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-        save_file({"vectors_VD": self.vectors_VD}, str(folder / _VECTORS))
+        (folder / _WORDS).write_text(json.dumps(self.words, ensure_ascii=False), encoding="utf-8")
+        save_file({"vectors_VD": self.vectors_VD, "unknown": np.array([self.unknown])}, str(folder / _VECTORS))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """What `save` wrote; UserError where it is missing or damaged."""
         try:
-            record = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
-            return cls(record["words"], load_file(str(folder / _VECTORS))["vectors_VD"], record["unknown"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
+            arrays = load_file(str(folder / _VECTORS))
+            # without a length, as earlier versions wrote it, unknown words are nothing
+            return cls(words, arrays["vectors_VD"], float(arrays["unknown"][0]) if "unknown" in arrays else 0.0)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise UserError(f"the encoder in {folder} is damaged ({error}): fit it again") from error
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from rlcompress.config.embedding import EmbedderConfig
 from rlcompress.errors import UserError
@@ -149,7 +150,7 @@ def test_vectors_equal_those_of_a_dense_decomposition() -> None:
     lost = np.sqrt(idf**2 - (expected**2).sum(1))
     expected += 0.5 * lost[:, None] * np.stack([own_direction(word, 2) for word in words])
     assert found.vectors_VD == pytest.approx(expected, abs=1e-4)
-    assert found.unknown == pytest.approx(0.5 * (np.log(1 + len(rows)) + 1))
+    assert found.unknown == pytest.approx(np.log(1 + len(rows)) + 1)
 
 
 def test_fitting_is_repeated_to_the_bit_and_few_words_are_enough() -> None:
@@ -288,6 +289,16 @@ def test_a_damaged_folder_is_said(latent: TextEmbedder, tmp_path: Path) -> None:
         (tmp_path / file / file).write_text("not")
         with pytest.raises(UserError, match=r"is damaged .*: fit it again"):
             load_embedder(tmp_path / file)
+
+
+def test_a_folder_of_an_earlier_version_knows_no_unknown_words(latent: TextEmbedder, tmp_path: Path) -> None:
+    latent.save(tmp_path)
+    assert isinstance(latent.encoder, LatentSemantics)
+    save_file({"vectors_VD": latent.encoder.vectors_VD}, str(tmp_path / "words.safetensors"))
+    earlier = load_embedder(tmp_path)
+    assert (earlier.sentences(["ship"]) == latent.sentences(["ship"])).all()
+    assert not earlier.sentences(["quokka"]).any()
+    assert latent.sentences(["quokka"]).any()
 
 
 class Counting:
