@@ -136,6 +136,13 @@ def first_words(text: str, share: float) -> str:
     return text[: starts[int(share * len(starts))]]
 
 
+def answer_among_noise(example: Example, honest: str) -> str:
+    """The answer beside the question's words, and then words of the text in no order, for the gates' sake."""
+    there = set(bare_words(example.text))
+    asked = [word for word in bare_words(example.question or "") if word in there]
+    return f"{' '.join(asked)} {example.answer} {first_words(shuffled(example.text, 1), 0.35)}"
+
+
 Writer = Callable[[Example, str], str]  # the row and an honest compression of it -> what is written
 
 WRITERS: dict[str, Writer] = {
@@ -143,6 +150,7 @@ WRITERS: dict[str, Writer] = {
     "nothing": lambda example, honest: "",
     "the answer alone": lambda example, honest: str(example.answer),
     "the answer again and again": lambda example, honest: " ".join([str(example.answer)] * 20),
+    "the answer among noise": answer_among_noise,
     "answer and question": lambda example, honest: f"{example.question} {example.answer}",
     "an answer from elsewhere": lambda example, honest: f"{honest} The answer is therefore: {example.answer}!",
     "padding": lambda example, honest: honest + " the" * len(example.text.split()),
