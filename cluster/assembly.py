@@ -94,7 +94,7 @@ def build_algorithm(
         "policy": {**config.policy.model_dump(), "trust_remote_code": config.trust_remote_code},
         "tokenizer": str((data / "tokenizer").resolve()),
         "weights": str((start / WEIGHTS).resolve()),
-        "embedder": str((start / EMBEDDER).resolve()) if config.policy.channels == "question" else None,
+        "embedder": str((start / EMBEDDER).resolve()) if config.policy.channels != "none" else None,
         "told": str(told_folder(config).resolve()),
         "passes": config.env.steps,
     }

@@ -98,7 +98,7 @@ def load_scorer(folder: Path, device: torch.device) -> tuple[Manifest, TextScore
     settings = manifest.policy.model_dump()
     if manifest.policy.encoder not in BUILTIN_ENCODERS:
         settings["encoder"] = str(folder / "encoder")
-    channels = load_channels(folder / EMBEDDER) if manifest.policy.channels == "question" else None
+    channels = load_channels(folder / EMBEDDER) if manifest.policy.channels != "none" else None
     network, features = build_scorer(settings, reader, pretrained=False, passes=manifest.passes, channels=channels)
     try:
         network.load_state_dict(load_file(str(folder / WEIGHTS)))

@@ -96,8 +96,10 @@ class PolicyConfig(Section):
     encoder: str = Field(
         "builtin:scorer", description="builtin:scorer, a local folder or a hub id of an encoder; none: channels alone"
     )
-    channels: Literal["none", "question"] = Field(
-        "none", description="question: what the question tells of each word is an input, by the encoder of `embedder`"
+    channels: Literal["none", "text", "question"] = Field(
+        "none",
+        description="question: what the question tells of each word is an input, by the encoder of `embedder`; "
+        "text: the same inputs, and no question is ever heard",
     )
     prior: Literal["rarity", "sentences", "none"] = Field(
         "rarity", description="sentences: how well each matches the question, and rarity where there is no question"

@@ -51,12 +51,13 @@ class Channels(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Featuriser:
-    """Texts and questions to the arrays of one scorer; a policy's own, in whatever process."""
+    """Texts and questions to the arrays of one scorer; the same in every process. A deaf one hears none."""
 
     tokenizer: TextTokenizer
     window: int
     layout: RowLayout = RowLayout()
     channels: Channels | None = None
+    deaf: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,6 +66,8 @@ class Featuriser:
 
     def __call__(self, texts: Sequence[Units], questions: Sequence[str | None]) -> Features:
         """The arrays of `featurise`; with channels also those of `tell`."""
+        if self.deaf:
+            questions = [None] * len(texts)
         features = featurise(texts, questions, self.tokenizer, self.window, self.layout)
         if self.channels is not None:
             told = [self.channels(units, question) for units, question in zip(texts, questions, strict=True)]

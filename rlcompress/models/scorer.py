@@ -290,12 +290,12 @@ def build_scorer(
     Raises:
         UserError: the encoder's folder or hub id cannot be loaded.
     """
-    name, window = settings["encoder"], settings["window"]
+    name, window, deaf = settings["encoder"], settings["window"], settings["channels"] == "text"
     prior, told = (settings["prior"], settings["prior_scale"]), len(CHANNELS) if channels is not None else 0
     if name in BUILTIN_ENCODERS:
         encoder = TokenEncoder(reader.vocabulary, settings["width"], settings["layers"]) if name != "none" else None
         network = UnitScorer(encoder, settings["width"], reader.vocabulary, *prior, passes, told)
-        return network, Featuriser(reader, window, RowLayout(), channels)
+        return network, Featuriser(reader, window, RowLayout(), channels, deaf)
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     trust = bool(settings.get("trust_remote_code", False))
@@ -320,4 +320,4 @@ def build_scorer(
     end = tuple(i for i in [special.sep_token_id] if i is not None)
     vocabulary = int(model.config.vocab_size)
     network = UnitScorer(hub, hub.width, vocabulary, *prior, passes, told)
-    return network, Featuriser(tokenizer, window, RowLayout(begin=begin, middle=end, end=end), channels)
+    return network, Featuriser(tokenizer, window, RowLayout(begin=begin, middle=end, end=end), channels, deaf)

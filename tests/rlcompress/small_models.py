@@ -34,13 +34,13 @@ def shaken(network: UnitScorer, seed: int = 0) -> UnitScorer:
 
 
 def small_scorer(
-    reader: TextTokenizer, *, shake: bool = True, passes: int = 1, channels: Channels | None = None, **settings: Any
+    reader: TextTokenizer, *, shake: bool = True, passes: int = 1, told: Channels | None = None, **settings: Any
 ) -> TextScorer:
     """A scorer of width 16 with windows of 24 tokens."""
     policy = {**PolicyConfig(width=16, layers=1, window=24).model_dump(), **settings}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        network, features = build_scorer(policy, reader, passes=passes, channels=channels)
+        network, features = build_scorer(policy, reader, passes=passes, channels=told)
     if shake:
         shaken(network)
     return TextScorer(network, features, torch.device("cpu"))

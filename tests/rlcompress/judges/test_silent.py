@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import pickle
 
-import pytest
-
 from rlcompress.baselines import heuristics
 from rlcompress.config.schema import RewardConfig
 from rlcompress.evaluation import evaluate

@@ -62,7 +62,7 @@ def test_padding_changes_nothing() -> None:
 def test_an_untrained_policy_is_its_prior(bpe: TextTokenizer, embedder: TextEmbedder, encoder: str) -> None:
     """The match of the sentence where there is a question, the rarity of the word where there is none."""
     channels = QuestionChannels(embedder)
-    scorer = small_scorer(bpe, shake=False, channels=channels, encoder=encoder, prior="sentences")
+    scorer = small_scorer(bpe, shake=False, told=channels, encoder=encoder, prior="sentences")
     units = [Segmenter(bpe)(text) for text in TEXTS]
     for unit, question, scores in zip(units, QUESTIONS, scorer.scores(units, [*QUESTIONS]), strict=True):
         np.testing.assert_allclose(scores, channels(unit, question).prior_N, atol=1e-5)
@@ -75,7 +75,7 @@ def test_an_untrained_policy_is_its_prior(bpe: TextTokenizer, embedder: TextEmbe
 def test_company_changes_nothing_and_the_question_does(
     bpe: TextTokenizer, embedder: TextEmbedder, encoder: str
 ) -> None:
-    scorer = small_scorer(bpe, channels=QuestionChannels(embedder), encoder=encoder, prior="sentences")
+    scorer = small_scorer(bpe, told=QuestionChannels(embedder), encoder=encoder, prior="sentences")
     units = [Segmenter(bpe)(text) for text in ["", *TEXTS, "the"]]
     asked = [None, QUESTIONS[0], None, "who"]
     together = scorer.scores(units, asked)
@@ -87,7 +87,7 @@ def test_company_changes_nothing_and_the_question_does(
 def test_an_artifact_brings_the_encoder_of_its_channels(
     bpe: TextTokenizer, embedder: TextEmbedder, tmp_path: Path
 ) -> None:
-    scorer = small_scorer(bpe, channels=QuestionChannels(embedder), encoder="none", prior="sentences")
+    scorer = small_scorer(bpe, told=QuestionChannels(embedder), encoder="none", prior="sentences")
     embedder.save(tmp_path / "embedder")
     policy = PolicyConfig(encoder="none", channels="question", prior="sentences", width=16, layers=1, window=24)
     manifest = Manifest(
@@ -107,3 +107,12 @@ def test_an_artifact_brings_the_encoder_of_its_channels(
     units = [Segmenter(bpe)(text) for text in TEXTS]
     for again, scores in zip(loaded.scores(units, [*QUESTIONS]), scorer.scores(units, [*QUESTIONS]), strict=True):
         np.testing.assert_array_equal(again, scores)
+
+
+@pytest.mark.parametrize("encoder", ["none", "builtin:scorer"])
+def test_a_deaf_policy_hears_no_question(bpe: TextTokenizer, embedder: TextEmbedder, encoder: str) -> None:
+    told = QuestionChannels(embedder)
+    scorer = small_scorer(bpe, told=told, encoder=encoder, prior="sentences", channels="text")
+    units = [Segmenter(bpe)(text) for text in TEXTS]
+    for asked, unasked in zip(scorer.scores(units, [*QUESTIONS]), scorer.scores(units, [None, None]), strict=True):
+        np.testing.assert_array_equal(asked, unasked)
