@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from rlcompress.text.bare import bare_words
 from rlcompress.words import Compression
 
+_PAIRS = 4
+_REACH = 8  # words of the source within which neighbours of an output stand, in their order
 _SUPPORT = 0.05  # of the source's words: what has to stand beside the answer
 
 
@@ -39,3 +42,18 @@ def bare_open(source: str, output: str, answer: str | None, question: str | None
     needed = math.ceil(_SUPPORT * len(words))
     beside, there = (len([w for w in text if w not in known]) for text in (told, words))
     return beside >= min(needed, there)
+
+
+def order_open(source: str, written: str | None) -> bool:
+    """A written output is no soup: at least half of its neighbouring words follow one another closely in the source.
+
+    The answer among words that were picked for the other gates' sake is no compression. Sentences may change places. A
+    masked text (None) is in order; outputs of fewer than four pairs are too short to say.
+    """
+    told = bare_words(written or "")
+    pairs = list(pairwise(told))
+    if written is None or len(pairs) < _PAIRS:
+        return True
+    words = bare_words(source)
+    near = {(words[i], word) for i in range(len(words)) for word in words[i + 1 : i + 1 + _REACH]}
+    return sum(pair in near for pair in pairs) >= len(pairs) / 2

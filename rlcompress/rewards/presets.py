@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_GATES = {"floor": 0.05, "leak": True, "bare": True}
+_GATES = {"floor": 0.05, "leak": True, "bare": True, "order": True}
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Jung & Kim 2023, "Discrete Prompt Compression with Reinforcement Learning" (PCRL)

@@ -14,7 +14,7 @@ import numpy as np
 
 from rlcompress.config.schema import RewardConfig
 from rlcompress.errors import UserError
-from rlcompress.rewards.gates import bare_open, floor_open, leak_open
+from rlcompress.rewards.gates import bare_open, floor_open, leak_open, order_open
 from rlcompress.rewards.importance import Importance
 from rlcompress.rewards.terms import RewardInput, find_term, reads
 from rlcompress.words import Example, FloatArray, Status, Units
@@ -101,6 +101,8 @@ class Reward:
         if self.config.gates.bare:
             example = item.example
             gates["bare"] = bare_open(item.compression.units.text, item.text, example.answer, example.question)
+        if self.config.gates.order:
+            gates["order"] = order_open(item.compression.units.text, item.written)
         return gates
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rlcompress.config.schema import RewardConfig
 from rlcompress.errors import UserError
-from rlcompress.rewards.gates import floor_open, leak_open, leaked_words
+from rlcompress.rewards.gates import bare_open, floor_open, leak_open, leaked_words, order_open
 from rlcompress.rewards.importance import IMPORTANCES, Importance, count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import TERMS, RewardInput, answer_kept, find_term
@@ -199,3 +199,41 @@ def test_importance_says_what_it_lacks():
     item = item_for("a b", {0})
     with pytest.raises(UserError, match="splits its bits"):
         Reward().score(RewardInput(item.example, item.compression, item.judgement, item.judgement, np.ones(2)))
+
+
+SOURCE = "The old man paid the bill. Later that day his sister came home from work and found the door open."
+
+
+@pytest.mark.parametrize(
+    ("written", "is_open"),
+    [
+        (None, True),
+        ("", True),
+        ("sister man door", True),
+        (SOURCE, True),
+        ("old man paid bill sister came home found door open", True),
+        ("his sister came home and found the door open. The old man paid the bill", True),
+        ("open bill sister the old work day found man from", False),
+    ],
+)
+def test_the_order_gate_closes_on_soup(written, is_open):
+    assert order_open(SOURCE, written) is is_open
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "is_open"),
+    [
+        ("sister", "his sister", True),
+        ("his sister", "his sister", False),
+        ("who came his sister", "his sister", False),
+        ("his sister found", "his sister", True),
+        ("anything", None, True),
+        ("sister", "?!", True),
+    ],
+)
+def test_the_bare_gate_closes_on_an_answer_and_nothing_else(output, answer, is_open):
+    assert bare_open(SOURCE, output, answer, "Who came home?") is is_open
+
+
+def test_the_bare_gate_is_open_where_the_source_is_no_more():
+    assert bare_open("his sister", "his sister", "his sister", None)
