@@ -34,6 +34,11 @@ Row = tuple[IntArray, IntArray, IntArray]  # token ids: of the question, kept so
 class LanguageModel(TokenScorer, Protocol):
     """A causal language model that can be asked about a continuation."""
 
+    @property
+    def window(self) -> int:
+        """Most tokens read together, a start token among them."""
+        ...
+
     def continuation_bits(self, rows: Sequence[tuple[IntArray, IntArray]]) -> list[FloatArray]:
         """−log2 p [T] of each token of a continuation [T] given a prefix [K] and the continuation before it."""
         ...
@@ -57,6 +62,7 @@ class _Walk:
         self.units = units
         self.ids_T, spans_T2 = model.tokenizer.encode(units.text)
         self.owner_T = token_units(units.text, units.starts_N, spans_T2)
+        self.room = model.window - 1
         self.question_Q = model.tokenizer.encode(f"{question}\n")[0] if question else np.zeros(0, np.int64)
         self.segments = segment_bounds(np.bincount(self.owner_T, minlength=len(units)), segment)
         self.free_N: BoolArray = ~units.protected_N
@@ -69,7 +75,10 @@ class _Walk:
         first, end = self.segments[s]
         before_T = (self.owner_T < first) & self.kept_N[self.owner_T]
         inside_T = (self.owner_T >= first) & (self.owner_T < end)
-        return self.question_Q, self.ids_T[before_T], self.ids_T[inside_T]
+        kept_K, segment_T = self.ids_T[before_T], self.ids_T[inside_T]
+        # where all does not fit, the oldest of what was kept goes first: never the question
+        room = max(0, self.room - len(self.question_Q) - len(segment_T))
+        return self.question_Q, kept_K[max(0, len(kept_K) - room) :], segment_T
 
     def keep(self, s: int, score_T: FloatArray) -> None:
         """Keep the best units of segment `s` within the share of the budget that belongs to the text so far."""

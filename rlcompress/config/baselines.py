@@ -18,7 +18,7 @@ class LanguageModelConfig(Section):
     warmup: NonNegative = 50
     width: Positive = Field(128, multiple_of=32)
     layers: Positive = 2
-    window: int = Field(128, ge=16, description="most tokens read together; longer texts are read in overlapping rows")
+    window: int = Field(256, ge=16, description="most tokens read together; longer texts are read in overlapping rows")
     chunk: Positive = Field(8, description="rows in one forward; fixed, so that results never depend on callers")
 
 

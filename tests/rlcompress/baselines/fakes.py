@@ -25,8 +25,9 @@ SEGMENT = 4
 class Remembering:
     """A token costs 1 bit where it stood before, else 4, and a fraction by how much stands before it."""
 
-    def __init__(self, tokenizer: WordTokenizer) -> None:
+    def __init__(self, tokenizer: WordTokenizer, window: int = 1000) -> None:
         self.tokenizer = tokenizer
+        self.window = window
         self.calls: list[list[tuple[list[int], list[int]]]] = []
 
     def bits(self, texts: Sequence[str]) -> list[FloatArray]:

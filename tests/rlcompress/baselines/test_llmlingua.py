@@ -76,6 +76,21 @@ def test_a_segment_is_read_after_what_was_kept_alone() -> None:
     assert model.calls == [[([], [the, cat, the, dog])], [([the, cat], [the, cat, the, mat])]]
 
 
+def test_a_small_window_forgets_what_was_kept_first_and_never_the_question() -> None:
+    model = Remembering(TOKENIZER, window=8)
+    text = "the cat sat on the dog the mat a bird ran to the rug"
+    units = Segmenter(TOKENIZER)(text)
+    question = TOKENIZER.encode("cat\n")[0].tolist()
+    method = Llmlingua("longllmlingua", contrast, model, 4)
+    method.priorities([units], [Example("x", text, "cat")], 0.75, 0)
+    asked, plain = model.calls[0::2], model.calls[1::2]
+    assert [len(call[0][0]) for call in plain] == [0, 2, 2, 2 + 2], (
+        "7 places, 1 for the question, 4 (at last 2) to score"
+    )
+    for (with_question,), (without,) in zip(asked, plain, strict=True):
+        assert with_question == (question + without[0], without[1])
+
+
 def test_texts_walk_side_by_side_with_one_call_a_segment() -> None:
     model = Remembering(TOKENIZER)
     units = [Segmenter(TOKENIZER)(text) for text in ("the cat sat on a mat", "the", "", "a dog on a mat")]
