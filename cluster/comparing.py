@@ -8,14 +8,13 @@ from pathlib import Path
 
 from cluster import stages
 from cluster.asking import baseline_methods
-from cluster.evaluating import Bench, chosen, measured, rows_of
+from cluster.evaluating import Bench, chosen, measured, measuring_judge, reward_judge, rows_of
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
 from rlcompress.evaluation import refuse_trained
-from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.runs import RunDirectory, find_artifact
 
 
@@ -75,9 +74,9 @@ def compare(
         config,
         tokenizer=compressors[0].segmenter.tokenizer,
         prepared=prepared,
-        judge=load_judge(run.judges / "reward") if run else None,
+        judge=reward_judge(run),
     )
-    shared = judge_from_name(judge) if judge else load_judge(RunDirectory.open(first).heldout_judge)
+    shared = measuring_judge(run, judge)
     bench = Bench(built, names[0], compressors[0].segmenter, shared, train, config.evaluate, config.seed)
     return measured(bench, fresh, path, Path(out) if out else first / "comparison", len(examples) - len(fresh))
 

@@ -167,21 +167,28 @@ def _bench(
             CompressorMethod(Compressor.from_pretrained(run.path / name, config.device), name) for name in starts
         ]
     train = prepared.examples("train") if prepared else []
-    reward_judge = load_judge(run.judges / "reward") if run and not config.judges.reward.silent else None
     methods += baseline_methods(
         [name for name in config.evaluate.methods if name not in ("rl", *stages.STARTS)],
         config,
         tokenizer=compressor.segmenter.tokenizer,
         prepared=prepared,
-        judge=reward_judge,
+        judge=reward_judge(run),
     )
-    shared: ReconstructionJudge | SilentJudge
-    if judge is None:
-        assert run is not None, "an artifact alone comes with a judge"
-        shared = SilentJudge() if config.judges.heldout.silent else load_judge(run.heldout_judge)
-    else:
-        shared = judge_from_name(judge)
+    shared = measuring_judge(run, judge)
     return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed)
+
+
+def reward_judge(run: RunDirectory | None) -> ReconstructionJudge | None:
+    """The judge of a run that baselines may ask, as `adaptive_add` does; None where there is none."""
+    return load_judge(run.judges / "reward") if run and not run.config.judges.reward.silent else None
+
+
+def measuring_judge(run: RunDirectory | None, name: str | None) -> ReconstructionJudge | SilentJudge:
+    """The judge that was asked for by name, else the held-out judge of the run."""
+    if name is not None:
+        return judge_from_name(name)
+    assert run is not None, "an artifact alone comes with a judge"
+    return SilentJudge() if run.config.judges.heldout.silent else load_judge(run.heldout_judge)
 
 
 def measured(bench: Bench, examples: list[Example], path: Path | None, folder: Path, skipped: int = 0) -> Path:

@@ -253,7 +253,11 @@ def policy_scorer(run: RunDirectory, prepared: stages.Prepared) -> TextScorer:
 def load_policy(algorithm: CompressorAlgorithm[Any], scorer: TextScorer) -> None:
     """Copy what the learner would serve into the scorer."""
     prefix = "network."
-    state = {k.removeprefix(prefix): torch.as_tensor(v) for k, v in algorithm.served_weights().items() if k.startswith(prefix)}
+    state = {
+        k.removeprefix(prefix): torch.as_tensor(v)
+        for k, v in algorithm.served_weights().items()
+        if k.startswith(prefix)
+    }
     scorer.network.load_state_dict(state)
 
 

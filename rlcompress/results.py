@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,11 @@ def recompute(path: Path) -> Row:
     Raises:
         UserError: the folder holds no results, or not the items that belong to them.
     """
+    return {**load_results(path), **json.loads(_json(summarise(_stored(path))))}
+
+
+def _stored(path: Path) -> Evaluation:
+    """What was measured, from the stored items."""
     folder = path if path.is_dir() else path.parent
     document = load_results(path)
     stored: Row = {**document["settings"], **{k: tuple(document["settings"][k]) for k in ("rates", "metrics")}}
@@ -74,10 +79,48 @@ def recompute(path: Path) -> Row:
     except FileNotFoundError:
         raise UserError(f"{folder} lacks items.parquet, which the intervals are computed from") from None
     examples, cells = _cells(columns)
-    evaluation = Evaluation(
+    return Evaluation(
         Settings(**stored), document["data"], document["judge"], examples, cells, [], document["unavailable"]
     )
-    return {**document, **json.loads(_json(summarise(evaluation)))}
+
+
+def pooled(paths: Sequence[Path], name: Callable[[str], str] = str) -> Row:
+    """One document for the results of several training seeds: the seeds of each method are those of all of them.
+
+    `name` gives a method's name without its training seed, where runs are named by theirs.
+
+    Intervals then tell how figures vary over texts with training seeds averaged; `seed_sd` tells how they vary over
+    training seeds. Methods that do not depend on the training weigh the same in each.
+
+    Raises:
+        UserError: results of other rows or settings, or of other methods, than the first's.
+    """
+    first, *others = (_renamed(_stored(path), name) for path in paths)
+    cells = first.cells
+    for path, other in zip(paths[1:], others, strict=True):
+        if [e.id for e in other.examples] != [e.id for e in first.examples]:
+            raise UserError(f"{path} measured other rows than {paths[0]}: pool results of one held-out set")
+        if [(c.method, c.rate) for c in other.cells] != [(c.method, c.rate) for c in cells]:
+            raise UserError(f"{path} measured other methods or rates than {paths[0]}: pool results of one study")
+        cells = [
+            replace(
+                mine,
+                stochastic=True,
+                statuses=[*mine.statuses, *theirs.statuses],
+                quantities={
+                    name: np.concatenate([mine.quantities[name], theirs.quantities[name]]) for name in QUANTITIES
+                },
+            )
+            for mine, theirs in zip(cells, other.cells, strict=True)
+        ]
+    document: Row = json.loads(_json(summarise(replace(first, cells=cells))))
+    return document
+
+
+def _renamed(evaluation: Evaluation, name: Callable[[str], str]) -> Evaluation:
+    settings = replace(evaluation.settings, reference=name(evaluation.settings.reference))
+    cells = [replace(cell, method=name(cell.method)) for cell in evaluation.cells]
+    return replace(evaluation, settings=settings, cells=cells)
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import pytest
 from rlcompress.data.dataset import row_hash
 from rlcompress.errors import UserError
 from rlcompress.evaluation import evaluate, refuse_trained
-from rlcompress.results import FILES, load_results, read_jsonl, recompute, write_results
+from rlcompress.results import FILES, load_results, pooled, read_jsonl, recompute, write_results
 from rlcompress.selection import select
 from rlcompress.summary import is_significant, summarise, text_table
 from rlcompress.words import Example, JudgeRequest
@@ -292,3 +292,51 @@ def test_a_longer_evaluation_of_the_same_rows_keeps_its_items():
     short, long = run(rates=(0.5,)), run(rates=(0.5, 0.3, 0.2))
     assert short.cells[0].quantities["bits"].tolist() == long.cells[0].quantities["bits"].tolist()
     assert replace(short, cells=[]).judge == "length-1"
+
+
+class Trained(Random):
+    """A deterministic policy that came out of a training with this seed."""
+
+    stochastic = False
+
+    def __init__(self, seed):
+        self.name, self.seed = f"rl-{seed}", seed
+
+    def priorities(self, units, examples, rate, seed):
+        return super().priorities(units, examples, rate, self.seed)
+
+
+def test_pooled_results_average_training_seeds(tmp_path):
+    """Two runs on the same rows are one method of two seeds; what does not depend on a training stays as it was."""
+    for seed in (0, 7):
+        one = run(methods=(Trained(seed), ShortestFirst()), rates=(0.5,), reference=f"rl-{seed}")
+        write_results(one, tmp_path / str(seed))
+    folders = [tmp_path / "0", tmp_path / "7"]
+    document = pooled(folders, lambda name: name.partition("-")[0])
+    alone = [load_results(folder) for folder in folders]
+    for metric in ("distortion_bits", "achieved_rate"):
+        each = [figure(one, f"rl-{seed}", 0.5, metric)["mean"] for one, seed in zip(alone, (0, 7), strict=True)]
+        together = figure(document, "rl", 0.5, metric)
+        assert together["mean"] == pytest.approx(np.mean(each))
+        assert together["seed_sd"] == pytest.approx(np.std(each, ddof=1))
+        short, before = figure(document, "short", 0.5, metric), figure(alone[0], "short", 0.5, metric)
+        assert [short[k] for k in ("mean", "ci_low", "ci_high")] == pytest.approx(
+            [before[k] for k in ("mean", "ci_low", "ci_high")]
+        )
+    difference = compared(document, "short", 0.5, "distortion_bits")
+    each = [compared(one, "short", 0.5, "distortion_bits") for one in alone]
+    assert difference["difference"] == pytest.approx(np.mean([row["difference"] for row in each]))
+    assert difference["ci_high"] - difference["ci_low"] < max(row["ci_high"] - row["ci_low"] for row in each)
+
+
+def test_results_of_different_studies_are_not_pooled(tmp_path):
+    for name, examples, methods in (
+        ("a", rows(), (LongestFirst(), ShortestFirst())),
+        ("b", rows(), (LongestFirst(), Random())),
+        ("c", rows()[1:], (LongestFirst(), ShortestFirst())),
+    ):
+        write_results(run(examples, methods=methods), tmp_path / name)
+    with pytest.raises(UserError, match="measured other methods or rates"):
+        pooled([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(UserError, match="measured other rows"):
+        pooled([tmp_path / "a", tmp_path / "c"])
