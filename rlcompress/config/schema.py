@@ -233,7 +233,9 @@ class EvaluateConfig(Section):
     texts: Positive | None = Field(200, description="held-out texts used; none takes all")
     seeds: Positive = Field(5, description="seeds of the stochastic baselines")
     bootstrap: Positive = Field(2000, ge=100, description="bootstrap draws")
-    adapt_steps: NonNegative = Field(0, description="steps of a judge adapted to each method's own masks; 0 skips it")
+    adapt_steps: NonNegative = Field(
+        0, description="steps of judges.heldout, adapted to each method's own masks; 0: none"
+    )
     samples: Positive = Field(8, description="random texts shown in the report")
 
 
@@ -356,8 +358,6 @@ class RunConfig(Section):
                 if value:
                     mend = f"set {key} to 0, or name a judge"
                     raise ValueError(f"{key} is {value:g} and judges.reward.model is none: {mend}")
-        if self.judges.heldout.silent and self.evaluate.adapt_steps:
-            raise ValueError("evaluate.adapt_steps adapts judges.heldout, whose model is none: set it to 0")
         return self
 
     def _cuda(self) -> bool:

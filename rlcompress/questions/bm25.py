@@ -58,8 +58,3 @@ def asked_words(question: str) -> list[str]:
     """
     words = bare_words(question)
     return [word for word in words if word not in STOP_WORDS] or words
-
-
-def bm25_scores(texts: Sequence[str], question: str) -> FloatArray:
-    """`bm25` [S] of texts against all words of a question, case-folded and without punctuation."""
-    return bm25([bare_words(text) for text in texts], bare_words(question))

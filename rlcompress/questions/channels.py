@@ -16,7 +16,7 @@ import numpy as np
 import snowballstemmer
 from numpy.typing import NDArray
 
-from rlcompress.questions.bm25 import bm25
+from rlcompress.questions.bm25 import asked_words, bm25
 from rlcompress.questions.sentences import Embedder, cosines, mix, scaled, sentence_numbers, sentence_texts, spread
 from rlcompress.questions.shapes import ANSWERING, QUESTION_KINDS, WORD_SHAPES, answering, question_kind, word_shapes
 from rlcompress.questions.store import ArrayStore
@@ -30,7 +30,7 @@ _WITHIN = (5, 15)  # words on each side, among which different words of the ques
 _BLURS = (9, 21)  # words, over which similarities are averaged
 _PRIOR_SLOPE = 12.0  # brings a share of the best sentence to the scale of Gumbel noise
 _REMEMBERED = 4096  # pairs of a text and a question
-_REVISION = "1"  # of what the channels mean: what was stored under another is not read
+_REVISION = "2"  # of what the channels mean: what was stored under another is not read
 
 _LEXICAL = ("in question", "stem in question", "content in question", *(f"near {reach:g}" for reach in _REACHES))
 _SENTENCE = ("bm25", "bm25 of stems", "similar", "cosine", "below best", "rank bm25", "rank similar", "rank mix")
@@ -122,8 +122,7 @@ class QuestionChannels:
     def _asked(
         self, units: Units, words: list[str], sentence_N: IntArray, shapes_NF: FloatArray, question: str
     ) -> tuple[FloatArray, FloatArray]:
-        asked = bare_words(question)
-        content = {stem(word) for word in asked if word not in STOP_WORDS} or {stem(word) for word in asked}
+        asked, content = bare_words(question), set(map(stem, asked_words(question)))
         bare = [(bare_words(word) or [""])[0] for word in words]
         stems = [stem(word) for word in bare]
         known = frozenset(asked), frozenset(map(stem, asked))
@@ -146,8 +145,9 @@ class QuestionChannels:
         texts = sentence_texts(units.text)
         plain = [bare_words(text) for text in texts]
         cosine_S = cosines(self.embedder.sentences(texts), vector_D)
-        lexical_S = bm25(plain, bare_words(question))
-        stemmed_S = bm25([list(map(stem, one)) for one in plain], list(map(stem, bare_words(question))))
+        words = asked_words(question)
+        lexical_S = bm25(plain, words)
+        stemmed_S = bm25([list(map(stem, one)) for one in plain], list(map(stem, words)))
         mixed_S = mix(cosine_S, lexical_S)
         ranked = [_reciprocal_ranks(scores_S) for scores_S in (lexical_S, cosine_S, mixed_S)]
         below_best_S = mixed_S - mixed_S.max(initial=0.0)

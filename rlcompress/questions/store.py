@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+
+_NAME = "told"
 
 
 class ArrayStore:
@@ -18,7 +21,7 @@ class ArrayStore:
 
     def get(self, *key: str) -> NDArray[np.float32] | None:
         try:
-            array: NDArray[np.float32] = np.load(self._file(key), allow_pickle=False)
+            array: NDArray[np.float32] = load_file(self._file(key))[_NAME]
         except FileNotFoundError:
             return None
         return array
@@ -27,8 +30,7 @@ class ArrayStore:
         file = self._file(key)
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
-        with temporary.open("wb") as opened:
-            np.save(opened, array, allow_pickle=False)
+        temporary.write_bytes(save({_NAME: np.ascontiguousarray(array)}))
         temporary.replace(file)
 
     def _file(self, key: tuple[str, ...]) -> Path:
@@ -37,4 +39,4 @@ class ArrayStore:
             data = part.encode("utf-8", "surrogatepass")
             h.update(len(data).to_bytes(8, "little"))
             h.update(data)
-        return self.folder / f"{h.hexdigest()}.npy"
+        return self.folder / f"{h.hexdigest()}.safetensors"

@@ -23,7 +23,10 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(1800)]
 
 ALGORITHMS = {
     "grpo": ["learner.kl_coeff=0.05"],
-    "ppo": ["learner.algorithm=ppo", "env.form=progressive", "learner.epochs=2", "learner.minibatch=8", "learner.average=0.5"],
+    "ppo": [
+        *("learner.algorithm=ppo", "env.form=progressive"),
+        *("learner.epochs=2", "learner.minibatch=8", "learner.average=0.5"),
+    ],
     "cotrain": ["cotrain.steps=2", "cotrain.batch=4"],
 }
 

@@ -32,7 +32,6 @@ def test_a_run_that_asks_questions_and_no_judge_is_a_run() -> None:
         ([*SILENT, "reward.terms={distortion: 1.0}"], "reward.terms.distortion is 1 and judges.reward.model is none"),
         ([*SILENT, "warm_start.steps=5"], "set warm_start.steps to 0, or name a judge"),
         ([*SILENT, "cotrain.steps=5"], "set cotrain.steps to 0, or name a judge"),
-        (["judges.heldout.model=none", "evaluate.adapt_steps=5"], "evaluate.adapt_steps adapts judges.heldout"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_its_mend(changes: list[str], named: str) -> None:

@@ -36,6 +36,6 @@ def test_a_single_episode_has_one_step_whatever_passes_say() -> None:
     assert load_config(None, ["env.passes=7"]).env.steps == 1
 
 
-def test_the_shipped_file_is_ppo_in_four_passes() -> None:
+def test_the_shipped_file_is_ppo_in_two_passes() -> None:
     config = load_config("tune_configs/masking/progressive.yaml")
-    assert (config.learner.algorithm, config.env.form, config.env.steps) == ("ppo", "progressive", 4)
+    assert (config.learner.algorithm, config.env.form, config.env.steps) == ("ppo", "progressive", 2)

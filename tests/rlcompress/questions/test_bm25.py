@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlcompress.questions.bm25 import asked_words, bm25, bm25_scores
+from rlcompress.questions.bm25 import asked_words, bm25
+from rlcompress.text.bare import bare_words
+from rlcompress.words import FloatArray
 
 words = st.lists(st.sampled_from("abcde"), max_size=8)
 collections = st.lists(words, max_size=6)
+
+
+def bm25_scores(texts: Sequence[str], question: str) -> FloatArray:
+    """Of texts against all words of a question."""
+    return bm25([bare_words(text) for text in texts], bare_words(question))
 
 
 def slow_bm25(documents: list[list[str]], query: list[str], k1: float, b: float) -> list[float]:

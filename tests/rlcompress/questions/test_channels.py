@@ -15,10 +15,11 @@ from rlcompress.config.embedding import EmbedderConfig
 from rlcompress.models.embedder import TextEmbedder, build_embedder
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.questions import channels as module
-from rlcompress.questions.bm25 import bm25_scores
+from rlcompress.questions.bm25 import asked_words, bm25
 from rlcompress.questions.channels import CHANNELS, QuestionChannels, stem
 from rlcompress.questions.sentences import cosines, mix, sentence_texts
 from rlcompress.questions.store import ArrayStore
+from rlcompress.text.bare import bare_words
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import FloatArray
 
@@ -70,7 +71,8 @@ def test_the_prior_is_the_mix_below_its_best_sentence(
 ) -> None:
     units = Segmenter(bpe)(TEXT)
     texts = sentence_texts(TEXT)
-    mixed_S = mix(cosines(embedder.sentences(texts), embedder.sentences([QUESTION])[0]), bm25_scores(texts, QUESTION))
+    lexical_S = bm25([bare_words(text) for text in texts], asked_words(QUESTION))
+    mixed_S = mix(cosines(embedder.sentences(texts), embedder.sentences([QUESTION])[0]), lexical_S)
     found = told(units, QUESTION)
     assert found.prior_N is not None
     for start, prior in zip(units.starts_N.tolist(), found.prior_N.tolist(), strict=True):
@@ -180,4 +182,4 @@ def test_a_store_gives_back_what_was_told_to_the_bit(
             assert (again.prior_N is None) == (told.prior_N is None or not len(units))
             if told.prior_N is not None and again.prior_N is not None:
                 np.testing.assert_array_equal(again.prior_N, told.prior_N)
-    assert not [file for file in tmp_path.iterdir() if file.suffix != ".npy"], "nothing half written"
+    assert not [file for file in tmp_path.iterdir() if file.suffix != ".safetensors"], "nothing half written"
