@@ -1,9 +1,10 @@
 """`make study-context_qa`: does a policy that hears the question keep more answers than sentences that match it?
 
-Trains `tune_configs/masking/context_qa.yaml` on questions over contexts, and the same policy deaf to the question, with
-five seeds each on one split by context, and measures both beside the baselines on contexts that no training saw. Rows
-come from `context-qa/train.jsonl` in the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's;
-`--set embedder.model=FOLDER` takes a local one. Figures and per-item scores are kept under
+Trains `tune_configs/masking/context_qa.yaml` on questions over contexts with five seeds on one split by context, and
+measures each policy beside the baselines on contexts that no training saw. The controls are trained with the first
+three seeds and each compared with the policy of its seed: the same policy deaf to the question, and either term of the
+reward alone. Rows come from `context-qa/train.jsonl` in the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is
+the configuration's; `--set embedder.model=FOLDER` takes a local one. Figures and per-item scores are kept under
 `tests/benchmarks/results/context_qa/`.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +31,50 @@ BESIDE = (
     *("random", "rare", "head", "self_information", "bm25_sentences", "embedding_sentences", "mix_sentences"),
     *("prior", "supervised"),
 )
-VARIANTS: dict[str, list[str]] = {"context_qa": [], "query_free": ["policy.channels=text", "supervised.steps=0"]}
+CONTROLS = {
+    "query_free": ["policy.channels=text"],
+    "retention_alone": ["reward.terms={answer_kept: 0.0}"],
+    "kept_alone": ["reward.terms={answer_retention: 0.0, answer_kept: 1.0}"],
+}
 COMMON = ["runs=runs/context_qa", "evaluate.methods=[]"]  # all is measured at the end, together
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    options.add_argument(
+        "--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="of the policy; none: no new one"
+    )
+    options.add_argument("--controls", nargs="*", default=list(CONTROLS), help="which are trained beside it")
+    options.add_argument("--control-seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--set", nargs="*", default=[], help="overrides, as in the command line")
     options.add_argument("--results", type=Path, default=RESULTS)
     arguments = options.parse_args()
-    source = Path(os.environ["RLCOMPRESS_TEST_DATA"]) / "context-qa" / "train.jsonl"
     for seed in arguments.seeds:
-        runs = {}
-        for variant, own in VARIANTS.items():
-            overrides = [*COMMON, f"data.source={source}", f"seed={seed}", f"name={variant}-{seed}", *own]
-            config = load_config(CONFIG, [*overrides, *arguments.set])
-            runs[variant] = train(config, command=f"make study-context_qa (seed {seed})", overwrite=True)
-        keep(seed, runs, arguments.results)
+        run = trained("context_qa", seed, [], arguments.set)
+        keep([run], BESIDE, arguments.results / f"seed-{seed}")
+    for control in arguments.controls:
+        for seed in arguments.control_seeds:
+            other = trained(control, seed, ["supervised.steps=0", *CONTROLS[control]], arguments.set)
+            run = RunDirectory.open(other.path.parent / f"context_qa-{seed}")
+            keep([run, other], ("mix_sentences",), arguments.results / control / f"seed-{seed}")
 
 
-def keep(seed: int, runs: dict[str, RunDirectory], results: Path) -> None:
-    """Compare the runs of a seed on all held-out rows, and keep figures, items, costs and validations."""
-    compared = compare([run.path for run in runs.values()], methods=BESIDE)
-    folder = results / f"seed-{seed}"
+def trained(name: str, seed: int, own: list[str], changes: list[str]) -> RunDirectory:
+    source = Path(os.environ["RLCOMPRESS_TEST_DATA"]) / "context-qa" / "train.jsonl"
+    overrides = [*COMMON, f"data.source={source}", f"seed={seed}", f"name={name}-{seed}", *own, *changes]
+    return train(load_config(CONFIG, overrides), command=f"make study-context_qa (seed {seed})", overwrite=True)
+
+
+def keep(runs: list[RunDirectory], beside: Sequence[str], folder: Path) -> None:
+    """Compare runs of one seed on all held-out rows, and keep figures, items, costs and validations."""
+    compared = compare([run.path for run in runs], methods=beside)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in FILES:
         shutil.copy(compared / name, folder / name)
-    first = runs["context_qa"]
-    write(folder / "environment.json", json.loads((first.path / "environment.json").read_text(encoding="utf-8")))
-    write(folder / "costs.json", {variant: cost(run) for variant, run in runs.items()})
+    environment = json.loads((runs[-1].path / "environment.json").read_text(encoding="utf-8"))
+    write(folder / "environment.json", environment)
+    write(folder / "costs.json", {run.config.name: cost(run) for run in runs})
 
 
 def cost(run: RunDirectory) -> dict[str, Any]:
