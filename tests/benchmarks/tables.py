@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlcompress.results import load_results
+from rlcompress.metrics import METRICS
+from rlcompress.results import load_results, pooled
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = (("distortion_bits", 0.5, "shared judge, rate 0.5"), ("distortion_bits", 0.33, "shared judge, rate 0.33"))
 OWN = ("distortion_bits_adapted", 0.5, "own judge, rate 0.5")
+RETENTION = tuple(("answer_retention", rate, f"rate {rate:g}") for rate in (0.5, 0.33, 0.2))
 Document = dict[str, Any]
 
 
@@ -28,56 +30,63 @@ TABLES = {
     "masking": Table("rl", (*SHARED, OWN)),
     "ablation": Table("grpo", SHARED),
     "cotraining": Table("cotrained", (*SHARED, OWN)),
+    "context_qa": Table("context_qa", RETENTION),
+    "context_qa/query_free": Table("context_qa", RETENTION),
 }
 
 
 def markdown(study: str) -> str:
     """One row a method, best first in the first column.
 
-    A cell holds the mean over seeds of the method's bits a token and of `reference − method`, then a mark for each
-    seed: ✓ the paired interval lies below 0 (the reference is better), ✗ above 0 (worse), · it holds 0.
+    A cell holds the method's figure and `reference − method` with its 95 % interval, both over all training seeds on
+    the same texts, then a mark for each seed: ✓ the reference is better and its paired interval excludes 0, ✗ it is
+    worse, · the interval holds 0.
     """
     table = TABLES[study]
-    seeds = [_without_seeds(load_results(folder)) for folder in sorted((RESULTS / study).glob("seed-*"))]
-    methods = {row["method"] for row in seeds[0]["results"]} - {"identity"}
-    order = sorted(methods, key=lambda method: _bits(seeds, method, *table.columns[0][:2]))
+    folders = sorted((RESULTS / study).glob("seed-*"))
+    together = pooled(folders, _plain)
+    seeds = [load_results(folder)["comparisons"] for folder in folders]
+    methods = {row["method"] for row in together["results"]} - {"identity"}
+    metric, rate, _ = table.columns[0]
+    sign = 1.0 if METRICS[metric].better == "lower" else -1.0
+    order = sorted(
+        methods, key=lambda method: sign * float(_row(together["results"], "method", method, metric, rate)["mean"])
+    )
     headings = " | ".join(heading for _, _, heading in table.columns)
     lines = [f"| method | {headings} |", f"|---|{'---|' * len(table.columns)}"]
     for method in order:
-        cells = [_cell(seeds, method, table.reference, metric, rate) for metric, rate, _ in table.columns]
+        cells = [_cell(together, seeds, method, table.reference, metric, rate) for metric, rate, _ in table.columns]
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _without_seeds(document: Document) -> Document:
+def _plain(method: str) -> str:
     """Runs of a study are called `name-seed`; a table has one row for all seeds."""
-    plain = {
-        key: [{**row, name: re.sub(r"-\d+$", "", row[name])} for row in document[key]]
-        for key, name in (("results", "method"), ("comparisons", "against"))
-    }
-    return {**document, **plain}
+    return re.sub(r"-\d+$", "", method)
 
 
-def _cell(seeds: list[Document], method: str, reference: str, metric: str, rate: float) -> str:
-    bits = f"{_bits(seeds, method, metric, rate):.3f}"
+def _cell(
+    together: Document, seeds: list[list[Document]], method: str, reference: str, metric: str, rate: float
+) -> str:
+    figure = f"{_row(together['results'], 'method', method, metric, rate)['mean']:.3f}"
     if method == reference:
-        return f"**{bits}**"
-    rows = [_row(seed["comparisons"], "against", method, metric, rate) for seed in seeds]
-    marks = "".join("✓" if row["ci_high"] < 0 else "✗" if row["ci_low"] > 0 else "·" for row in rows)
-    return f"{bits} ({_mean([row['difference'] for row in rows]):+.3f} {marks})"
+        return f"**{figure}**"
+    row = _row(together["comparisons"], "against", method, metric, rate)
+    marks = "".join(_mark(_row(rows, "against", method, metric, rate), metric) for rows in seeds)
+    interval = f"{row['difference']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
+    return f"{figure} ({interval} {marks})"
 
 
-def _bits(seeds: list[Document], method: str, metric: str, rate: float) -> float:
-    return _mean([_row(seed["results"], "method", method, metric, rate)["mean"] for seed in seeds])
+def _mark(row: Document, metric: str) -> str:
+    better, worse = row["ci_high"] < 0, row["ci_low"] > 0
+    if METRICS[metric].better == "higher":
+        better, worse = worse, better
+    return "✓" if better else "✗" if worse else "·"
 
 
 def _row(rows: list[Document], key: str, method: str, metric: str, rate: float) -> Document:
-    [row] = [r for r in rows if r[key] == method and r["metric"] == metric and r["rate"] == rate]
+    [row] = [r for r in rows if _plain(r[key]) == method and r["metric"] == metric and r["rate"] == rate]
     return row
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 if __name__ == "__main__":
