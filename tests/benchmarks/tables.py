@@ -44,7 +44,7 @@ def markdown(study: str) -> str:
     """
     table = TABLES[study]
     folders = sorted((RESULTS / study).glob("seed-*"))
-    together = pooled(folders, _plain)
+    together = pooled(folders, without_seed)
     seeds = [load_results(folder)["comparisons"] for folder in folders]
     methods = {row["method"] for row in together["results"]} - {"identity"}
     metric, rate, _ = table.columns[0]
@@ -60,7 +60,7 @@ def markdown(study: str) -> str:
     return "\n".join(lines)
 
 
-def _plain(method: str) -> str:
+def without_seed(method: str) -> str:
     """Runs of a study are called `name-seed`; a table has one row for all seeds."""
     return re.sub(r"-\d+$", "", method)
 
@@ -85,7 +85,7 @@ def _mark(row: Document, metric: str) -> str:
 
 
 def _row(rows: list[Document], key: str, method: str, metric: str, rate: float) -> Document:
-    [row] = [r for r in rows if _plain(r[key]) == method and r["metric"] == metric and r["rate"] == rate]
+    [row] = [r for r in rows if without_seed(r[key]) == method and r["metric"] == metric and r["rate"] == rate]
     return row
 
 
