@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from rlcompress.config.schema import PolicyConfig
 from rlcompress.errors import UserError
-from rlcompress.models.scorer import BUILTIN_ENCODERS, HubEncoder, TextScorer, UnitScorer, build_scorer, load_channels
+from rlcompress.models.encoders import HubEncoder
+from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, UnitScorer, build_scorer, load_channels
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 
 FORMAT = 1

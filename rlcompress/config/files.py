@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from rlcompress.config import keys
 from rlcompress.config.dialect import read_yaml, write_yaml
+from rlcompress.config.presets import PRESETS
 from rlcompress.config.profiles import profile_file
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import is_secret_name, redacted
 from rlcompress.errors import UserError
-from rlcompress.rewards.presets import PRESETS
 
 Layer = tuple[str, dict[str, Any]]  # where it comes from (for messages), what it says
 

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rlcompress.config.presets import PRESETS, over_preset
 from rlcompress.config.section import Fraction, Rate, Section
-from rlcompress.rewards.presets import PRESETS, over_preset
 
 PRICE_LIMIT = 10.0  # of all tokens of a text, in shares of its bits: what the range of `rate_distortion` is stated for
 UNPRICED = (

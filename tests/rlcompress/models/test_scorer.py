@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from rlcompress.config.schema import PolicyConfig
+from rlcompress.models.encoders import TokenEncoder
 from rlcompress.models.features import RowLayout
-from rlcompress.models.scorer import TextScorer, TokenEncoder, UnitScorer, build_scorer
+from rlcompress.models.scorer import TextScorer, UnitScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.text.segment import Segmenter
 from rlcompress.text.units import token_units

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from rlcompress.config.files import load_config
+from rlcompress.config.presets import PRESETS
 from rlcompress.config.rewarding import UNPRICED
 from rlcompress.config.schema import RewardConfig
-from rlcompress.rewards.presets import PRESETS
 from rlcompress.words import Example
 from tests.rlcompress.rewards.arena import RATE, Arena, exactly
 from tests.rlcompress.rewards.cheats import MASKS, WRITERS

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlcompress.config.files import load_config
+from rlcompress.config.presets import PRESETS
 from rlcompress.config.rewarding import SIZED, RewardConfig
 from rlcompress.errors import UserError
-from rlcompress.rewards.presets import PRESETS
 from rlcompress.rewards.published import cmprsr, core_rag, pcrl, tac_c, taco_rl
 from rlcompress.rewards.recipes import RECIPES
 from rlcompress.rewards.reward import Reward

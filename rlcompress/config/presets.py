@@ -1,4 +1,4 @@
-"""Published rewards by name: what `reward.preset` fills in. Formulas in `published.py`, as shipped in `recipes.py`.
+"""Published rewards by name: what `reward.preset` fills in; see `rewards/published.py` and `rewards/recipes.py`.
 
 A preset is a partial `reward` section. It goes over the defaults and under everything that a file or `--set` says, so
 `config show` prints the terms, weights and gates that a run will use. `distortion: 0.0` keeps the share of the bits in
