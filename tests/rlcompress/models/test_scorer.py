@@ -12,7 +12,7 @@ from torch import nn
 
 from rlcompress.config.schema import PolicyConfig
 from rlcompress.models.encoders import TokenEncoder
-from rlcompress.models.features import RowLayout
+from rlcompress.models.features import Featuriser, RowLayout
 from rlcompress.models.scorer import TextScorer, UnitScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.text.segment import Segmenter
@@ -123,7 +123,7 @@ def test_an_untrained_scorer_is_its_prior(bpe: TextTokenizer, prior: str, scale:
 
 
 def test_the_rate_is_no_input() -> None:
-    for function in (UnitScorer.forward, TextScorer.scores, TextScorer.features):
+    for function in (UnitScorer.forward, TextScorer.scores, Featuriser.__call__):
         assert not {"rate", "budget", "tau"} & set(inspect.signature(function).parameters)
 
 
