@@ -9,29 +9,31 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.training import train
 from rlcompress.config.files import load_config
 
-CONFIG = Path("tune_configs/masking/study.yaml")
-RESULTS = Path(__file__).parent / "results" / "masking"
+RESULTS = Path(__file__).parent / "results"
 KEPT = ("results.json", "items.parquet", "table.txt")
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+def study(name: str, config: str, about: str | None, changes: Sequence[str] = ()) -> None:
+    """Train and evaluate one configuration with several seeds; the results of each go to `results/NAME/seed-N/`."""
+    options = argparse.ArgumentParser(description=about)
     options.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options.add_argument("--set", nargs="*", default=[], help="overrides, as in the command line")
+    options.add_argument("--results", type=Path, default=RESULTS / name)
     arguments = options.parse_args()
     for seed in arguments.seeds:
-        config = load_config(CONFIG, [*arguments.set, f"seed={seed}", f"name=study-{seed}"])
-        run = train(config, command=f"make study-masking (seed {seed})", overwrite=True)
-        folder = RESULTS / f"seed-{seed}"
+        chosen = load_config(config, [*changes, *arguments.set, f"seed={seed}", f"name={name}-{seed}"])
+        run = train(chosen, command=f"make study-{name} (seed {seed})", overwrite=True)
+        folder = arguments.results / f"seed-{seed}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        for name in KEPT:
-            shutil.copy(run.path / "evaluation" / name, folder / name)
+        for file in KEPT:
+            shutil.copy(run.path / "evaluation" / file, folder / file)
         for role in ("reward", "heldout"):
             record = json.loads((run.judges / role / "judge.json").read_text(encoding="utf-8"))
             (folder / f"judge-{role}.json").write_text(json.dumps(record["reads"], indent=1) + "\n", encoding="utf-8")
@@ -40,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    study("masking", "tune_configs/masking/study.yaml", __doc__)
