@@ -208,8 +208,14 @@ def _baselines(arguments: Arguments) -> None:
 
 def _report(arguments: Arguments) -> None:
     from rlcompress.report import write_report
+    from rlcompress.results import pooled_runs
+    from rlcompress.tables import text_table
 
-    print(write_report([Path(path) for path in arguments.paths], plots=arguments.plots and Path(arguments.plots)))
+    runs = [Path(path) for path in arguments.paths]
+    written = write_report(runs, plots=arguments.plots and Path(arguments.plots), pool=arguments.pool)
+    if arguments.pool:
+        print(text_table(pooled_runs(runs)))
+    print(written)
 
 
 def _compress(arguments: Arguments) -> None:
@@ -229,6 +235,14 @@ def _compress(arguments: Arguments) -> None:
     shown = json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n" if arguments.json else result.text
     sys.stdout.buffer.write(shown.encode("utf-8"))
     sys.stdout.buffer.flush()
+
+
+def _speed(arguments: Arguments) -> None:
+    from rlcompress.speed import speed
+
+    keys = ("reader", "precision", "lengths", "rates", "repeats", "new_tokens", "price_per_million")
+    asked = {key: getattr(arguments, key) for key in keys}
+    print(speed(arguments.target, data=arguments.data, out=arguments.out, device=arguments.device, **asked))
 
 
 def _tune(arguments: Arguments) -> None:
@@ -301,6 +315,7 @@ HANDLERS: dict[str, Handler] = {
     "compare": _evaluate,
     "report": _report,
     "compress": _compress,
+    "speed": _speed,
     "tune": _tune,
     "serve": _serve,
     "submit": _submit,

@@ -79,7 +79,8 @@ def parser() -> argparse.ArgumentParser:
 
     report = command("report", "write report.html and plots from saved results")
     report.add_argument("paths", nargs="+", metavar="RUN")
-    report.add_argument("--plots", metavar="DIR", help="also write every plot as PNG and PDF there")
+    report.add_argument("--plots", metavar="DIR", help="also write every plot as PNG, PDF and CSV there")
+    report.add_argument("--pool", action="store_true", help="show and print all as one method over its training seeds")
 
     compress = command("compress", "compress the text on standard input")
     compress.add_argument("target", metavar="RUN_OR_ARTIFACT")
@@ -89,6 +90,23 @@ def parser() -> argparse.ArgumentParser:
     compress.add_argument("--question", metavar="TEXT", help="what the reader will be asked")
     compress.add_argument("--protect", nargs="+", default=[], metavar="PATTERN", help="names or regular expressions")
     compress.add_argument("--json", action="store_true", help="print tokens, spans and status with the text")
+
+    speed = command("speed", "time a language model on original and compressed prompts: from which length it pays")
+    speed.add_argument("target", metavar="RUN_OR_ARTIFACT")
+    speed.add_argument(
+        "--reader", metavar="MODEL", help="a folder, a hub id or random:LAYERSxWIDTH; default: speed.reader"
+    )
+    speed.add_argument("--precision", help="auto, float32, bfloat16 or float16; default: speed.precision")
+    speed.add_argument("--lengths", nargs="+", type=int, metavar="TOKENS", help="default: speed.lengths")
+    speed.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="default: speed.rates")
+    speed.add_argument("--repeats", type=int, metavar="N", help="timed rounds; default: speed.repeats")
+    speed.add_argument("--new-tokens", type=int, metavar="N", help="default: speed.new_tokens")
+    speed.add_argument(
+        "--price-per-million", type=float, metavar="PRICE", help="of input tokens: also print what it saves"
+    )
+    speed.add_argument("--data", metavar="FILE", help="of the prompts; default: the run's, but for its training rows")
+    speed.add_argument("--device", help="default: the run's")
+    speed.add_argument("--out", metavar="DIR")
 
     tune = command("tune", "search hyper-parameters")
     _add_config(tune)

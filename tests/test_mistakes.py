@@ -156,7 +156,7 @@ def test_a_missing_model_folder(refused, rows, key):
 
 
 def test_a_missing_artifact_or_run(refused):
-    for words in (["compress", "no/run"], ["evaluate", "no/run"], ["serve", "no/run"]):
+    for words in (["compress", "no/run"], ["evaluate", "no/run"], ["serve", "no/run"], ["speed", "no/run"]):
         refused(*words, says=("no artifact in no/run", "give a run"))
     refused("status", "no/run", says=("no run in no/run",))
     refused("report", "no/run", says=("no/run",))

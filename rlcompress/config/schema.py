@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from rlcompress.config.baselines import BaselinesConfig as BaselinesConfig
 from rlcompress.config.embedding import EmbedderConfig as EmbedderConfig
@@ -23,6 +23,7 @@ from rlcompress.config.rewarding import RewardConfig as RewardConfig
 from rlcompress.config.rewarding import ScheduleConfig as ScheduleConfig
 from rlcompress.config.rewarding import SimilarityConfig as SimilarityConfig
 from rlcompress.config.section import Fraction, NonNegative, Positive, Rate, Section
+from rlcompress.config.speed import SpeedConfig as SpeedConfig
 
 JUDGED = ("distortion", "simple", "rate_distortion")  # terms that count a reconstructor's bits
 GROUPED = ("grpo", "dr_grpo", "dapo", "rloo")  # algorithms that compare the samples of one prompt
@@ -212,6 +213,9 @@ class CheckpointConfig(Section):
     patience: Positive | None = Field(None, description="validations without improvement before stopping early")
 
 
+SliceName = Annotated[str, StringConstraints(pattern=r"^(length|question_kind|group_prefix|field:.+)$")]
+
+
 class EvaluateConfig(Section):
     rates: tuple[Rate, ...] = Field((0.5, 0.33), min_length=1)
     methods: tuple[str, ...] = (
@@ -237,6 +241,9 @@ class EvaluateConfig(Section):
         0, description="steps of judges.heldout, adapted to each method's own masks; 0: none"
     )
     samples: Positive = Field(8, description="random texts shown in the report")
+    slices: tuple[SliceName, ...] = Field(
+        ("length", "question_kind"), description="parts measured apart: length, question_kind, group_prefix, field:NAME"
+    )
 
 
 class TrackingConfig(Section):
@@ -297,6 +304,7 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     baselines: BaselinesConfig = BaselinesConfig()
+    speed: SpeedConfig = SpeedConfig()
     tracking: TrackingConfig = TrackingConfig()
     tune: TuneConfig = TuneConfig()
     serve: ServeConfig = ServeConfig()
