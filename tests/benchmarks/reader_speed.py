@@ -21,10 +21,11 @@ from rlcompress.speed import FILE, speed
 from tests.benchmarks.setting import quickstart, record, texts
 
 READERS = ("random:4x256", "random:12x768")
+LENGTHS = (64, 256, 1024, 4096)
 
 
 def main() -> None:
-    record("reader_speed", {"readers": measured(READERS)})
+    record("reader_speed", {"readers": measured(READERS, lengths=LENGTHS)})
 
 
 def measured(readers: Sequence[str], **asked: Any) -> list[dict[str, Any]]:

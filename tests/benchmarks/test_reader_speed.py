@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlcompress.payoff import summarise
-from tests.benchmarks.reader_speed import READERS, measured
+from tests.benchmarks.reader_speed import LENGTHS, READERS, measured
 
 RECORDED = Path(__file__).parent / "results" / "reader_speed.json"
 
@@ -32,3 +32,4 @@ def test_the_recorded_figures_follow_from_the_measurements() -> None:
             assert json.dumps(again[part]) == json.dumps(document[part])
         assert document["reader"]["weights"].startswith("random")
         assert document["settings"]["repeats"] >= 5
+        assert document["settings"]["lengths"] == list(LENGTHS)

@@ -122,3 +122,16 @@ def test_names_of_nothing(name: str, says: str, bpe: TextTokenizer, tmp_path: Pa
         load(name, bpe)
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_peak_on_a_card_holds_the_cache_and_not_the_weights(bpe: TextTokenizer) -> None:
+    cuda = torch.device("cuda")
+    reader = load_timed_reader("random:4x256", bpe, longest=2000, new_tokens=4, precision="auto", device=cuda)
+    meter = Meter(cuda)
+    short, long = (reader.read("a" * length, 4, meter) for length in (200, 2000))
+    for read in (short, long):
+        assert read.peak_bytes is not None
+        assert read.cache_bytes <= read.peak_bytes
+    assert short.peak_bytes < reader.about["weight_bytes"]
+    assert long.peak_bytes > short.peak_bytes
