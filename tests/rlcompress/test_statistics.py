@@ -179,8 +179,26 @@ def test_holm_equals_its_slow_twin_and_orders_as_p(p_values):
     assert (np.diff(np.asarray(adjusted)[order]) >= 0).all()
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.sampled_from([0.0, -1.0, 1.0, 2.5, 0.5]), max_size=7))
-def test_signed_rank_needs_no_luck(differences):
+def slow_signed_rank_p(differences):
+    """Share of all ways to give the differences signs whose rank sum is as far from the middle as the observed one."""
+    sizes = [abs(d) for d in differences if d]
+    ranks = [sum(b < a for b in sizes) + (sum(b == a for b in sizes) + 1) / 2 for a in sizes]
+    middle = sum(ranks) / 2
+    observed = abs(sum(r for r, d in zip(ranks, [d for d in differences if d], strict=True) if d > 0) - middle)
+    sums = [0.0]
+    for rank in ranks:
+        sums = [total + add for total in sums for add in (0.0, rank)]
+    return sum(abs(total - middle) >= observed for total in sums) / len(sums)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from([0.0, -1.0, 1.0, 2.5, 0.5, -3.0]), max_size=9))
+def test_signed_rank_counts_every_pattern_of_signs(differences):
     p = statistics.signed_rank_p(np.asarray(differences, np.float64))
-    assert 0 <= p <= 1
+    assert p == pytest.approx(slow_signed_rank_p(differences))
+
+
+@pytest.mark.parametrize("groups", [2, 5, 9, 13])
+def test_signed_rank_is_the_known_test(groups):
+    differences = np.random.default_rng(groups).normal(0.3, 1, groups)
+    assert statistics.signed_rank_p(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
