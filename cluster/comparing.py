@@ -12,9 +12,11 @@ from cluster.evaluating import Bench, chosen, measured, measuring_judge, reward_
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
+from rlcompress.config.keys import flat
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
 from rlcompress.evaluation import refuse_trained
+from rlcompress.pooling import same_but_seed
 from rlcompress.runs import RunDirectory, find_artifact
 
 
@@ -31,7 +33,8 @@ def compare(
     """Evaluate all targets on the same held-out rows under one judge; returns the folder of the results.
 
     Rows, judge, settings and starting points (`prior`, `warm_start`) are those of the first target, which is the
-    reference of every paired interval. A row that any of them trained on is refused.
+    reference of every paired interval. A row that any of them trained on is refused. Runs that differ by their seed
+    only are also measured together, as one method over its training seeds.
 
     Args:
         targets: run directories or artifact folders, named in the results by their folders.
@@ -77,8 +80,28 @@ def compare(
         judge=reward_judge(run),
     )
     shared = measuring_judge(run, judge)
-    bench = Bench(built, names[0], compressors[0].segmenter, shared, train, config.evaluate, config.seed)
+    bench = Bench(
+        built,
+        names[0],
+        compressors[0].segmenter,
+        shared,
+        train,
+        config.evaluate,
+        config.seed,
+        config.data,
+        _trainings(targets, names, [method.name for method in built]),
+    )
     return measured(bench, fresh, path, Path(out) if out else first / "comparison", len(examples) - len(fresh))
+
+
+def _trainings(targets: Sequence[str | Path], names: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
+    """Targets that are runs of equal settings but for their seed -> their common name."""
+    runs = {
+        name: flat(RunDirectory.open(target).config.model_dump(mode="json"))
+        for name, target in zip(names, targets, strict=True)
+        if (Path(target) / "config.yaml").is_file()
+    }
+    return same_but_seed(runs, [name for name in taken if name not in runs])
 
 
 def _count_alike(artifacts: Sequence[Path]) -> None:

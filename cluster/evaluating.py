@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from cluster.session import ray_session
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import BASELINES, Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
-from rlcompress.config.schema import EvaluateConfig, RunConfig
+from rlcompress.config.schema import DataConfig, EvaluateConfig, RunConfig
 from rlcompress.data.dataset import trained_hashes
 from rlcompress.data.readers import read_rows
 from rlcompress.errors import UserError
@@ -31,7 +31,8 @@ from rlcompress.judges.silent import SilentJudge
 from rlcompress.report import write_report
 from rlcompress.results import write_results
 from rlcompress.runs import RunDirectory, find_artifact
-from rlcompress.summary import text_table
+from rlcompress.slices import slice_labels
+from rlcompress.tables import text_table
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example
 
@@ -49,6 +50,8 @@ class Bench:
     train: list[Example]
     settings: EvaluateConfig
     seed: int
+    data: DataConfig = field(default_factory=DataConfig)
+    trainings: Mapping[str, str] = field(default_factory=dict)  # methods that differ by seed only: their common name
 
 
 def evaluate(
@@ -126,7 +129,7 @@ def baselines(
         prepared=prepared,
         judge=None if asked.reward.silent else load_judge(folder / "judges" / "reward"),
     )
-    bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed)
+    bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed, config.data)
     measured(bench, fresh, path, folder)
     return folder
 
@@ -175,7 +178,7 @@ def _bench(
         judge=reward_judge(run),
     )
     shared = measuring_judge(run, judge)
-    return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed)
+    return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed, config.data)
 
 
 def reward_judge(run: RunDirectory | None) -> ReconstructionJudge | None:
@@ -200,6 +203,7 @@ def measured(bench: Bench, examples: list[Example], path: Path | None, folder: P
         adapt = functools.partial(
             adapt_judge, bench.judge, steps=settings.adapt_steps, batch=_ADAPT_BATCH, seed=bench.seed
         )
+    slices, failed = slice_labels(examples, settings.slices, path or bench.data.source, bench.data)
     evaluation = measure(
         examples,
         bench.segmenter,
@@ -214,7 +218,10 @@ def measured(bench: Bench, examples: list[Example], path: Path | None, folder: P
         adapt_examples=bench.train[:_ADAPT_TEXTS] if adapt else (),
         path=path,
         skipped=skipped,
+        slices=slices,
+        trainings=bench.trainings,
     )
+    evaluation.unavailable.update(failed)
     document = write_results(evaluation, folder)
     print(text_table(document), flush=True)
     return folder

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -82,6 +83,8 @@ class Evaluation:
     outputs: list[Output] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     passes: dict[str, float] = field(default_factory=dict)  # of each method: model passes a text, the mean over items
+    slices: dict[str, list[str]] = field(default_factory=dict)  # by name of a slicing: the label of each item
+    trainings: dict[str, str] = field(default_factory=dict)  # methods that differ by seed only: their common name
 
 
 def refuse_trained(examples: Sequence[Example], trained_hashes: Collection[str], skip: bool = False) -> list[Example]:
@@ -123,6 +126,8 @@ def evaluate(
     adapt_examples: Sequence[Example] = (),
     path: Path | None = None,
     skipped: int = 0,
+    slices: Mapping[str, list[str]] = MappingProxyType({}),
+    trainings: Mapping[str, str] = MappingProxyType({}),
     batch: int = 256,
 ) -> Evaluation:
     """Measure every method at every rate on the same items.
@@ -144,6 +149,8 @@ def evaluate(
         adapt_examples: texts that the judges adapt on.
         path: the file that the rows came from, for the record.
         skipped: trained rows that were dropped, for the record.
+        slices: labels of all items by name of a slicing, see `slice_labels`: figures are also made of each slice.
+        trainings: methods that differ by their training's seed only and their common name: also measured together.
         batch: requests in one call of the judge.
 
     Raises:
@@ -155,7 +162,10 @@ def evaluate(
         raise UserError("there are no rows to evaluate: give a file with at least one text")
     names = [method.name for method in methods]
     assert len(set(names)) == len(names), f"methods must have different names, got {names}"
-    result = Evaluation(settings, _describe(examples, path, skipped), judge.version, list(examples), [])
+    described = _describe(examples, path, skipped)
+    result = Evaluation(
+        settings, described, judge.version, list(examples), [], slices=dict(slices), trainings=dict(trainings)
+    )
     bench = _Bench(list(examples), segmenter, judge, batch)
     tuning = _Bench(list(adapt_examples), segmenter, judge, batch)
     for method in methods:

@@ -12,22 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 import yaml
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
+from rlcompress import charts
 from rlcompress import plots as draw
 from rlcompress.alarms import alarms
+from rlcompress.config.keys import flat
 from rlcompress.errors import UserError
 from rlcompress.meters import costs
 from rlcompress.metrics import METRICS
-from rlcompress.results import load_results, read_jsonl
+from rlcompress.pooling import same_but_seed
+from rlcompress.results import load_results, pooled_runs, read_jsonl, results_of
+from rlcompress.samples import drawn_samples
+from rlcompress.scales import reward_scales
 from rlcompress.stability import over_seeds, stability
-from rlcompress.summary import Row, is_significant, ranked
+from rlcompress.summary import Row
+from rlcompress.tables import is_significant, over_trainings, ranked, told
 
-SPREAD_FLOOR = 1e-3  # a reward that spreads less teaches nothing
-LARGEST = 10.0  # rewards should be of order 1
 _SHOWN_SETTINGS = (
     "seed",
     "device",
@@ -49,19 +51,28 @@ _PLOTTED = ("distortion_bits", "distortion_bits_adapted", "answer_retention")
 
 
 def write_report(
-    runs: Sequence[Path], plots: Path | None = None, *, out: Path | None = None, samples: int = 8, seed: int = 0
+    runs: Sequence[Path],
+    plots: Path | None = None,
+    *,
+    out: Path | None = None,
+    samples: int = 8,
+    seed: int = 0,
+    pool: bool = False,
 ) -> Path:
     """Write the report and return its path: `report.html` in the run, or beside the runs if there are several.
 
+    Runs whose settings differ by the seed only are first shown together, as one method over its training seeds.
+
     Args:
         runs: run directories; a folder that holds a `results.json` itself also serves.
-        plots: folder that also gets every figure as PNG and PDF.
+        plots: folder that also gets every figure as PNG and PDF, and its points as CSV.
         out: another place for the report.
         samples: texts shown of each run, drawn at random.
         seed: of that draw.
+        pool: show all `runs` together whatever their settings, as trainings of one method.
 
     Raises:
-        UserError: no run is given, or one is no folder.
+        UserError: no run is given, one is no folder, or with `pool` they measured other rows or methods.
     """
     if not runs:
         raise UserError("give at least one run directory")
@@ -73,7 +84,10 @@ def write_report(
     )
     with draw.styled():
         sections = [_section(run, plots, samples, seed) for run in runs]
-    page = environment.get_template("report.html.j2").render(runs=sections, metrics=METRICS, seeds=_over_runs(sections))
+        together, apart = _trainings(runs, plots, pool)
+    page = environment.get_template("report.html.j2").render(
+        runs=sections, together=together, apart=apart, metrics=METRICS, seeds=_over_runs(sections)
+    )
     path = out or (runs[0] if len(runs) == 1 else runs[0].parent) / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
@@ -83,34 +97,89 @@ def write_report(
 def _section(run: Path, plots: Path | None, samples: int, seed: int) -> dict[str, Any]:
     """All that the template needs of one run."""
     name = run.resolve().name
-    config = _yaml(run / "config.yaml")
-    rows = list(read_jsonl(run / "metrics.jsonl")) if (run / "metrics.jsonl").exists() else []
-    evaluation = run / "evaluation" if (run / "evaluation").is_dir() else run
-    document = load_results(evaluation) if (evaluation / "results.json").exists() else None
+    config, rows, document = _settings(run), _logged(run), _document(run)
     terms = [key for key in config if key.startswith("reward.terms.")]
-    figures = {"learning-curves": draw.learning_curves(rows), "cost-curves": draw.cost_curves(rows)}
-    shown = [metric for metric in _PLOTTED if document and metric in document["settings"]["metrics"]]
-    if document:
-        for metric in shown:
-            figures[f"{metric}-by-rate"] = draw.rate_curve(document, metric)
-            figures[f"{metric}-by-method"] = draw.bars(document, metric)
-    if plots is not None:
-        _save(figures, plots, name)
+    curves = {"learning-curves": draw.learning_curves(rows), "cost-curves": draw.cost_curves(rows)}
     return {
-        "name": name,
         "settings": {key: config[key] for key in (*_SHOWN_SETTINGS, *terms) if key in config},
         "config": config,
-        "environment": _flat(_json(run / "environment.json")),
-        "figures": {key: Markup(draw.svg(figure, f"{name}-{key}")) for key, figure in figures.items() if figure},
+        "environment": flat(_json(run / "environment.json")),
         "scales": reward_scales(rows),
         "alarms": alarms(rows),
         "stability": stability(rows),
         "costs": costs(rows),
-        "shown": shown,
-        "document": document,
-        "tables": _tables(document) if document else [],
-        "samples": _samples(evaluation, document, samples, seed) if document else [],
+        "samples": drawn_samples(results_of(run), document, samples, seed) if document else [],
+        **_measured(name, document, curves, plots),
     }
+
+
+def _measured(
+    name: str, document: Row | None, figures: Mapping[str, draw.Plot | None], plots: Path | None
+) -> dict[str, Any]:
+    """What the template needs of a document of results, with its figures; `figures` are drawn already."""
+    metrics = told(document) if document else []
+    shown = [metric for metric in metrics if metric in _PLOTTED]
+    drawn = dict(figures)
+    slicings = list(dict.fromkeys(row["slice"] for row in document.get("slices", []))) if document else []
+    if document:
+        for metric in shown:
+            drawn[f"{metric}-by-rate"] = charts.rate_curve(document, metric)
+            drawn[f"{metric}-by-method"] = charts.bars(document, metric)
+            drawn[f"{metric}-heat-map"] = charts.heat_map(document, metric)
+            drawn[f"{metric}-by-passes"] = charts.passes_scatter(document, metric)
+        for slicing in slicings if shown else ():
+            drawn[f"{shown[0]}-by-{slicing}"] = charts.slice_chart(document, slicing, shown[0])
+    kept = {key.replace(":", "-"): plot for key, plot in drawn.items() if plot is not None}
+    if plots is not None:
+        for key, plot in kept.items():
+            draw.save(plot, plots, f"{name}-{key}".replace(" ", "-"))
+    return {
+        "name": name,
+        "document": document,
+        "shown": shown,
+        "figures": {key: Markup(draw.svg(plot.figure, f"{name}-{key}")) for key, plot in kept.items()},
+        "tables": _tables(document, metrics) if document and metrics else [],
+        "slices": [_slice_table(document, slicing, metrics[0]) for slicing in slicings] if document and metrics else [],
+    }
+
+
+def _trainings(runs: Sequence[Path], plots: Path | None, pool: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Sections of trainings shown together, and why others that differ by seed only are not.
+
+    Trainings stand in results of their own, or side by side in one comparison.
+    """
+    found, apart = [], []
+    for name, members in _alike(runs, pool).items():
+        try:
+            document = pooled_runs(members)
+        except UserError as why:
+            if pool:
+                raise
+            apart.append(str(why))
+            continue
+        curves = {"learning-curves": draw.learning_curves(*map(_logged, members))}
+        title = f"{name or document['settings']['reference']} over seeds"
+        listed = ", ".join(run.resolve().name for run in members)
+        found.append({**_measured(title, document, curves, plots), "members": listed})
+    for run in runs:
+        compared = _document(run)
+        if compared and (together := over_trainings(compared)):
+            title = f"{run.resolve().name} over seeds"
+            listed = ", ".join(compared["trainings"])
+            found.append({**_measured(title, together, {}, plots), "members": listed})
+    return found, apart
+
+
+def _alike(runs: Sequence[Path], pool: bool) -> dict[str, list[Path]]:
+    """Runs to show together, by their common name; with `pool` all, without a name."""
+    if pool:
+        return {"": list(runs)}
+    alike = same_but_seed({str(run): config for run in runs if (config := _settings(run)) and _document(run)})
+    groups: dict[str, list[Path]] = {}
+    for run in runs:
+        if str(run) in alike:
+            groups.setdefault(Path(alike[str(run)]).name, []).append(run)
+    return groups
 
 
 def _over_runs(sections: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, float, float]]:
@@ -126,76 +195,26 @@ def _over_runs(sections: Sequence[Mapping[str, Any]]) -> dict[str, tuple[float, 
     return {name: figure for name, figure in found.items() if not math.isnan(figure[1])}
 
 
-def _save(figures: Mapping[str, Figure | None], folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, figure in figures.items():
-        if figure:
-            figure.savefig(folder / f"{name}-{key}.png", dpi=160)
-            figure.savefig(folder / f"{name}-{key}.pdf", metadata={"CreationDate": None})
+def _settings(run: Path) -> dict[str, Any]:
+    path = run / "config.yaml"
+    return flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    return _flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.exists() else {}
+def _logged(run: Path) -> list[Row]:
+    return list(read_jsonl(run / "metrics.jsonl")) if (run / "metrics.jsonl").exists() else []
+
+
+def _document(run: Path) -> Row | None:
+    folder = results_of(run)
+    return load_results(folder) if (folder / "results.json").exists() else None
 
 
 def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys, short lists as text."""
-    if isinstance(value, Mapping) and value:
-        return {k: v for name, inner in value.items() for k, v in _flat(inner, f"{prefix}{name}.").items()}
-    text = ", ".join(map(str, value)) if isinstance(value, list) else value
-    return {prefix[:-1]: text} if prefix else {}
-
-
-def reward_scales(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Level and spread of the reward and of each logged term over the run, with a warning where it is out of scale.
-
-    The spread is the median logged deviation over samples (`reward/std`, `reward/<term>_std`), else that of the logged
-    means over iterations.
-    """
-    names = {key for row in rows for key in row if key.startswith("reward/")}
-    spreads = {name: "reward/std" if name == "reward/mean" else f"{name}_std" for name in names}
-    scales = []
-    for name in sorted(names - set(spreads.values()) - {"reward/group_spread"}):
-        values_I = draw.curve(rows, name)[:, 1]
-        spreads_I = draw.curve(rows, spreads[name])[:, 1]
-        if not len(values_I):
-            continue
-        over = "samples" if len(spreads_I) else "iterations"
-        spread = float(np.median(spreads_I)) if len(spreads_I) else float(values_I.std())
-        scales.append(
-            {
-                "name": name,
-                "first": float(values_I[0]),
-                "last": float(values_I[-1]),
-                "low": float(values_I.min()),
-                "high": float(values_I.max()),
-                "spread": spread,
-                "over": over,
-                "warning": _scale_warning(float(np.abs(values_I).max()), spread, over),
-            }
-        )
-    return scales
-
-
-def _scale_warning(largest: float, spread: float, over: str) -> str:
-    if largest > LARGEST:
-        return f"beyond ±{LARGEST:g}, not of order 1: lower the term's weight"
-    if spread >= SPREAD_FLOOR:
-        return ""
-    if over == "samples":
-        return f"spread below {SPREAD_FLOOR:g}: samples hardly differ in it, so it teaches nothing"
-    return f"moved by less than {SPREAD_FLOOR:g} in this run"
-
-
-def _tables(document: Row) -> list[dict[str, Any]]:
+def _tables(document: Row, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """One table a rate: methods in rows, best first by the first metric, metrics in columns."""
-    metrics = [metric for metric in document["settings"]["metrics"] if metric != "achieved_rate"]
-    if not metrics:
-        return []
     found = {(row["method"], row["rate"], row["metric"]): row for row in document["results"]}
     against = {(row["against"], row["rate"], row["metric"]): row for row in document["comparisons"]}
     tables: dict[float, list[dict[str, Any]]] = {}
@@ -206,53 +225,32 @@ def _tables(document: Row) -> list[dict[str, Any]]:
             {
                 **row,
                 "cells": [found[(*key, metric)] for metric in metrics],
+                "passes": document.get("passes", {}).get(row["method"]),
                 "comparison": comparison,
-                "verdict": _verdict(comparison) if row["achieved_rate"] != 1 else "",  # else no equal budget
+                "verdict": _verdict(comparison, metrics[0]) if row["achieved_rate"] != 1 else "",  # no equal budget
             }
         )
     return [{"rate": rate, "metrics": metrics, "rows": rows} for rate, rows in tables.items()]
 
 
-def _verdict(comparison: Row | None) -> str:
+def _slice_table(document: Row, slicing: str, metric: str) -> dict[str, Any]:
+    """One table a rate: methods in rows, as in the whole, slices in columns."""
+    rows = [row for row in document["slices"] if (row["slice"], row["metric"]) == (slicing, metric)]
+    found = {(row["method"], row["rate"], row["label"]): row for row in rows}
+    labels = list(dict.fromkeys(row["label"] for row in rows))
+    rates: dict[float, list[dict[str, Any]]] = {}
+    for whole in charts.compressing(document, metric):
+        cells = [found[whole["method"], whole["rate"], label] for label in labels]
+        verdicts = [_verdict(cell["comparison"], metric) for cell in cells]
+        rates.setdefault(whole["rate"], []).append(
+            {"method": whole["method"], "cells": list(zip(cells, verdicts, strict=True))}
+        )
+    return {"name": slicing, "metric": metric, "labels": labels, "rates": rates}
+
+
+def _verdict(comparison: Row | None, metric: str) -> str:
     """Whether the reference is significantly better or worse than the method: names the cell's colour."""
     if comparison is None or not is_significant(comparison):
         return ""
-    lower = METRICS[comparison["metric"]].better == "lower"
+    lower = METRICS[metric].better == "lower"
     return "better" if (comparison["difference"] < 0) == lower else "worse"
-
-
-def _samples(folder: Path, document: Row, count: int, seed: int) -> list[dict[str, Any]]:
-    """Texts drawn at random, each with what the reference method (or else the first) kept at every rate."""
-    if not all((folder / name).exists() for name in ("outputs.jsonl", "texts.jsonl")):
-        return []
-    texts = list(read_jsonl(folder / "texts.jsonl"))
-    methods = [row["method"] for row in document["results"]]
-    reference = document["settings"]["reference"]
-    method = reference if reference in methods else next(iter(methods), "")
-    chosen = np.random.default_rng([seed, len(texts)]).permutation(len(texts))[:count].tolist()
-    kept: dict[int, list[Row]] = {item: [] for item in chosen}
-    for output in read_jsonl(folder / "outputs.jsonl"):
-        if output["method"] == method and output["item"] in kept and output["seed"] == document["settings"]["seed"]:
-            kept[output["item"]].append(output)
-    return [
-        {
-            **texts[item],
-            "method": method,
-            "versions": [
-                {"rate": output["rate"], "pieces": struck(texts[item]["text"], output["spans"])}
-                for output in sorted(kept[item], key=lambda output: -output["rate"])
-            ],
-        }
-        for item in chosen
-    ]
-
-
-def struck(text: str, spans: Sequence[Sequence[int]]) -> list[tuple[bool, str]]:
-    """The whole text as (kept, piece) in order; pieces outside `spans` were dropped."""
-    pieces: list[tuple[bool, str]] = []
-    position = 0
-    for start, end in spans:
-        pieces += [(False, text[position:start]), (True, text[start:end])]
-        position = end
-    pieces.append((False, text[position:]))
-    return [(kept, piece) for kept, piece in pieces if piece]

@@ -21,10 +21,13 @@ import pyarrow.parquet as pq
 from rlcompress.errors import UserError
 from rlcompress.evaluation import Cell, Evaluation, Settings
 from rlcompress.metrics import QUANTITIES
-from rlcompress.summary import Row, summarise, text_table
+from rlcompress.pooling import pool, pooled_document, without_seed
+from rlcompress.summary import Row, summarise
+from rlcompress.tables import text_table
 from rlcompress.words import Example, Status
 
 SCHEMA = 1
+_SLICE = "slice:"  # prefix of the columns of `items.parquet` that hold labels of slices
 FILES = ("results.json", "outputs.jsonl", "texts.jsonl", "items.parquet", "table.txt")
 
 
@@ -32,7 +35,8 @@ def write_results(evaluation: Evaluation, out: Path) -> Row:
     """Write all `FILES` into the folder `out` and return the document of `results.json`."""
     out.mkdir(parents=True, exist_ok=True)
     beside = {"passes": evaluation.passes, "settings": asdict(evaluation.settings)}
-    figures = {"schema": SCHEMA, **summarise(evaluation), **beside}
+    beside |= {"trainings": evaluation.trainings} if evaluation.trainings else {}
+    figures = {"schema": SCHEMA, **_figures(evaluation), **beside}
     document: Row = json.loads(_json(figures))  # what is returned is what a reader of the file gets
     _replace(out / "outputs.jsonl", _lines(_output_rows(evaluation)))
     _replace(out / "texts.jsonl", _lines(asdict(example) for example in evaluation.examples))
@@ -40,6 +44,11 @@ def write_results(evaluation: Evaluation, out: Path) -> Row:
     _replace(out / "table.txt", text_table(document) + "\n")
     _replace(out / "results.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return document
+
+
+def _figures(evaluation: Evaluation) -> Row:
+    together = pooled_document(evaluation)
+    return summarise(evaluation) | ({"over_seeds": together} if together else {})
 
 
 def load_results(path: Path) -> Row:
@@ -66,7 +75,7 @@ def recompute(path: Path) -> Row:
     Raises:
         UserError: the folder holds no results, or not the items that belong to them.
     """
-    return {**load_results(path), **json.loads(_json(summarise(_stored(path))))}
+    return {**load_results(path), **json.loads(_json(_figures(_stored(path))))}
 
 
 def _stored(path: Path) -> Evaluation:
@@ -79,9 +88,31 @@ def _stored(path: Path) -> Evaluation:
     except FileNotFoundError:
         raise UserError(f"{folder} lacks items.parquet, which the intervals are computed from") from None
     examples, cells = _cells(columns)
+    sliced = [name for name in columns if name.startswith(_SLICE)]
     return Evaluation(
-        Settings(**stored), document["data"], document["judge"], examples, cells, [], document["unavailable"]
+        Settings(**stored),
+        document["data"],
+        document["judge"],
+        examples,
+        cells,
+        unavailable=document["unavailable"],
+        passes=document.get("passes", {}),
+        slices={name.removeprefix(_SLICE): columns[name][: len(examples)] for name in sliced},
+        trainings=document.get("trainings", {}),
     )
+
+
+def results_of(run: Path) -> Path:
+    """The folder of a run's results: its `evaluation`, or the folder itself where it holds some."""
+    return run / "evaluation" if (run / "evaluation").is_dir() else run
+
+
+def pooled_runs(runs: Sequence[Path]) -> Row:
+    """`pooled` of the results of runs or folders; methods that not all of them have are named without their seed."""
+    folders = [results_of(run) for run in runs]
+    methods = [{row["method"] for row in load_results(folder)["results"]} for folder in folders]
+    common = set.intersection(*methods)
+    return pooled(folders, lambda name: name if name in common else without_seed(name))
 
 
 def pooled(paths: Sequence[Path], name: Callable[[str], str] = str) -> Row:
@@ -90,37 +121,32 @@ def pooled(paths: Sequence[Path], name: Callable[[str], str] = str) -> Row:
     `name` gives a method's name without its training seed, where runs are named by theirs.
 
     Intervals then tell how figures vary over texts with training seeds averaged; `seed_sd` tells how they vary over
-    training seeds. Methods that do not depend on the training weigh the same in each.
+    training seeds, and so do `marks`, `seeds_low` and `seeds_high` of a comparison (see `pool`).
 
     Raises:
         UserError: results of other rows or settings, or of other methods, than the first's.
     """
-    first, *others = (_renamed(_stored(path), name) for path in paths)
-    cells = first.cells
-    for path, other in zip(paths[1:], others, strict=True):
+    evaluations = [_renamed(_stored(path), name) for path in paths]
+    first = evaluations[0]
+    for path, other in zip(paths[1:], evaluations[1:], strict=True):
         if [e.id for e in other.examples] != [e.id for e in first.examples]:
             raise UserError(f"{path} measured other rows than {paths[0]}: pool results of one held-out set")
-        if [(c.method, c.rate) for c in other.cells] != [(c.method, c.rate) for c in cells]:
+        if [(c.method, c.rate) for c in other.cells] != [(c.method, c.rate) for c in first.cells]:
             raise UserError(f"{path} measured other methods or rates than {paths[0]}: pool results of one study")
-        cells = [
-            replace(
-                mine,
-                stochastic=True,
-                statuses=[*mine.statuses, *theirs.statuses],
-                quantities={
-                    name: np.concatenate([mine.quantities[name], theirs.quantities[name]]) for name in QUANTITIES
-                },
-            )
-            for mine, theirs in zip(cells, other.cells, strict=True)
-        ]
-    document: Row = json.loads(_json(summarise(replace(first, cells=cells))))
+        if (other.settings.metrics, other.settings.reference) != (first.settings.metrics, first.settings.reference):
+            raise UserError(f"{path} has other metrics or another reference than {paths[0]}: pool results of one study")
+    compared = [
+        [row | {"against": name(row["against"])} for row in load_results(path)["comparisons"]] for path in paths
+    ]
+    document: Row = json.loads(_json(pool(evaluations, compared)))
     return document
 
 
 def _renamed(evaluation: Evaluation, name: Callable[[str], str]) -> Evaluation:
     settings = replace(evaluation.settings, reference=name(evaluation.settings.reference))
     cells = [replace(cell, method=name(cell.method)) for cell in evaluation.cells]
-    return replace(evaluation, settings=settings, cells=cells)
+    passes = {name(method): count for method, count in evaluation.passes.items()}
+    return replace(evaluation, settings=settings, cells=cells, passes=passes)
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
@@ -153,6 +179,8 @@ def _items(evaluation: Evaluation) -> pa.Table:
         columns["group"] += [example.group for example in evaluation.examples] * n_seeds
         for name in QUANTITIES:
             columns[name] += cell.quantities[name].ravel().tolist()
+        for name, labels in evaluation.slices.items():
+            columns.setdefault(_SLICE + name, []).extend(labels * n_seeds)
     return pa.table(columns)
 
 

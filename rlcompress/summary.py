@@ -1,8 +1,9 @@
-"""Measurements -> figures: rows of results, comparisons with the reference method, and the table for a terminal."""
+"""Measurements -> figures: rows of results, comparisons with the reference method, and both again by slice."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,20 +14,30 @@ from rlcompress.statistics import group_numbers, holm, paired_difference, ratio_
 from rlcompress.words import BoolArray, FloatArray, IntArray, Status
 
 Row = dict[str, Any]
-SIGNIFICANT = 0.05
+_SLICED = ("method", "rate", "achieved_rate", "metric", "mean", "ci_low", "ci_high", "n")
+_COMPARED = ("difference", "ci_low", "ci_high", "p", "effect", "groups")
 _DIGITS = 12  # the last bits of a sum differ between processors; no figure should
 
 
 def summarise(evaluation: Evaluation) -> Row:
-    """The document of `results.json`: one result row per (method, rate, metric), comparisons, what is missing."""
-    groups_I = group_numbers([example.group or f"\0{i}" for i, example in enumerate(evaluation.examples)])
-    return {
+    """The document of `results.json`: one result row per (method, rate, metric), comparisons, what is missing.
+
+    `slices` are there where the items were sliced.
+    """
+    groups_I = groups(evaluation)
+    document = {
         "data": evaluation.data,
         "judge": evaluation.judge,
         "results": result_rows(evaluation, groups_I),
         "comparisons": comparison_rows(evaluation, groups_I),
         "unavailable": evaluation.unavailable,
     }
+    return document | ({"slices": slice_rows(evaluation)} if evaluation.slices else {})
+
+
+def groups(evaluation: Evaluation) -> IntArray:
+    """Numbers [I] of the items' groups; an item without one is a group of its own."""
+    return group_numbers([example.group or f"\0{i}" for i, example in enumerate(evaluation.examples)])
 
 
 def _usable(cell: Cell, metric: str) -> BoolArray:
@@ -80,16 +91,16 @@ def result_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
                 {
                     "method": cell.method,
                     "rate": cell.rate,
-                    "achieved_rate": _rounded(_figure(*achieved.tolist())),
+                    "achieved_rate": rounded(_figure(*achieved.tolist())),
                     "metric": metric,
-                    "mean": _rounded(interval.mean),
-                    "ci_low": _rounded(interval.low),
-                    "ci_high": _rounded(interval.high),
+                    "mean": rounded(interval.mean),
+                    "ci_low": rounded(interval.low),
+                    "ci_high": rounded(interval.high),
                     "n": int((means_2I[1] > 0).sum()),
                     "seeds": len(cell.statuses),
                     "stochastic": cell.stochastic,
-                    "seed_sd": _rounded(float(np.std(by_seed, ddof=1))) if len(by_seed) > 1 else None,
-                    "item_sd": _rounded(_item_sd(means_2I)),
+                    "seed_sd": rounded(float(np.std(by_seed, ddof=1))) if len(by_seed) > 1 else None,
+                    "item_sd": rounded(_item_sd(means_2I)),
                     "judge_failed": statuses.count(Status.JUDGE_FAILED),
                     "over_budget": statuses.count(Status.OVER_BUDGET),
                 }
@@ -128,100 +139,68 @@ def comparison_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
                     "against": method,
                     "rate": rate,
                     "metric": metric,
-                    "difference": _rounded(found.interval.mean),
-                    "ci_low": _rounded(found.interval.low),
-                    "ci_high": _rounded(found.interval.high),
-                    "p": _rounded(found.p),
-                    "effect": _rounded(found.effect),
+                    "difference": rounded(found.interval.mean),
+                    "ci_low": rounded(found.interval.low),
+                    "ci_high": rounded(found.interval.high),
+                    "p": rounded(found.p),
+                    "effect": rounded(found.effect),
                     "n": int(((mine_2I[1] > 0) & (other_2I[1] > 0)).sum()),
                     "groups": found.groups,
                 }
             )
-        adjusted = holm([float("nan") if row["p"] is None else row["p"] for row in family])
-        for row, p_holm in zip(family, adjusted, strict=True):
-            row["p_holm"] = _rounded(p_holm)
+        _correct(family)
         rows.extend(family)
     return rows
 
 
-def _rounded(value: float) -> float | None:
+def _correct(family: Sequence[Row]) -> None:
+    """Set `p_holm` of rows that are tested together."""
+    adjusted = holm([float("nan") if row["p"] is None else row["p"] for row in family])
+    for row, p_holm in zip(family, adjusted, strict=True):
+        row["p_holm"] = rounded(p_holm)
+
+
+def slice_rows(evaluation: Evaluation) -> list[Row]:
+    """Rows {slice, label, method, rate, metric, mean, ci_low, ci_high, n, comparison} of every slice.
+
+    `comparison` is {difference, ci_low, ci_high, p, p_holm, effect, groups} of the reference minus the method inside
+    the slice, null for the reference itself. Holm corrects over all rows of one metric and one way of slicing.
+    """
+    rows: list[Row] = []
+    for name, labels in evaluation.slices.items():
+        families: dict[str, list[Row]] = {}
+        for label in sorted(set(labels)):
+            inside = part(evaluation, [i for i, other in enumerate(labels) if other == label])
+            groups_I = groups(inside)
+            against = {
+                (row["against"], row["rate"], row["metric"]): {key: row[key] for key in _COMPARED}
+                for row in comparison_rows(inside, groups_I)
+            }
+            for row in result_rows(inside, groups_I):
+                comparison = against.get((row["method"], row["rate"], row["metric"]))
+                if comparison is not None:
+                    families.setdefault(row["metric"], []).append(comparison)
+                figures = {key: row[key] for key in _SLICED}
+                rows.append({"slice": name, "label": label, **figures, "comparison": comparison})
+        for family in families.values():
+            _correct(family)
+    return rows
+
+
+def part(evaluation: Evaluation, items: Sequence[int]) -> Evaluation:
+    """The same measurements of some of the items, in the order given."""
+    chosen_M = np.asarray(items, np.int64)
+    cells = [
+        replace(
+            cell,
+            statuses=[[row[i] for i in items] for row in cell.statuses],
+            quantities={name: values_SI[:, chosen_M] for name, values_SI in cell.quantities.items()},
+        )
+        for cell in evaluation.cells
+    ]
+    return replace(evaluation, examples=[evaluation.examples[i] for i in items], cells=cells, outputs=[], slices={})
+
+
+def rounded(value: float) -> float | None:
     """A figure for JSON: 12 significant digits, null where it is undefined."""
     return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
-
-
-def _number(value: float | None, pattern: str = ".3f") -> str:
-    return "–" if value is None else format(value, pattern)
-
-
-def _with_interval(row: Row | None, key: str, sign: str = "") -> str:
-    if row is None or row[key] is None:
-        return "–"
-    text = _number(row[key], f"{sign}.3f")
-    if row["ci_low"] is None:
-        return text
-    return f"{text} [{_number(row['ci_low'], f'{sign}.3f')}, {_number(row['ci_high'], f'{sign}.3f')}]"
-
-
-def is_significant(comparison: Row | None) -> bool:
-    """Whether the interval excludes 0 and the corrected p agrees."""
-    if comparison is None or comparison["ci_low"] is None or comparison["p_holm"] is None:
-        return False
-    excludes_zero = comparison["ci_low"] > 0 or comparison["ci_high"] < 0
-    return bool(excludes_zero and comparison["p_holm"] < SIGNIFICANT)
-
-
-def ranked(document: Row, metric: str) -> list[Row]:
-    """Result rows of one metric: by falling rate, then best first, undefined last."""
-    worst = float("inf")
-    sign = -1.0 if METRICS[metric].better == "higher" else 1.0
-    rows = [row for row in document["results"] if row["metric"] == metric]
-    return sorted(rows, key=lambda row: (-row["rate"], worst if row["mean"] is None else sign * row["mean"]))
-
-
-def _table(document: Row, metrics: Sequence[str]) -> str:
-    """Method, requested and achieved rate, each metric with its interval, and the difference in the first of them."""
-    found = {(row["method"], row["rate"], row["metric"]): row for row in document["results"]}
-    against = {(row["against"], row["rate"], row["metric"]): row for row in document["comparisons"]}
-    reference = document["settings"]["reference"]
-    lines = [["method", "rate", "achieved", *metrics, f"{reference} − method" if against else ""]]
-    last_rate = None
-    for row in ranked(document, metrics[0]):
-        if last_rate not in (None, row["rate"]):
-            lines.append([])
-        last_rate = row["rate"]
-        key = (row["method"], row["rate"])
-        comparison = against.get((*key, metrics[0]))
-        lines.append(
-            [
-                row["method"],
-                f"{row['rate']:g}",
-                _number(row["achieved_rate"]),
-                *(_with_interval(found.get((*key, metric)), "mean") for metric in metrics),
-                _with_interval(comparison, "difference", "+") + (" *" if is_significant(comparison) else "")
-                if comparison
-                else "",
-            ]
-        )
-    widths = [max(len(line[c]) for line in lines if line) for c in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=False)).rstrip() for line in lines)
-
-
-def text_table(document: Row) -> str:
-    """The results as printed at the end of a command."""
-    metrics = document["settings"]["metrics"]
-    pairs = (("distortion_bits", "token_accuracy"), ("distortion_bits_adapted",), ("answer_retention", "answer_span"))
-    tables = [_table(document, shown) for pair in pairs if (shown := [name for name in pair if name in metrics])]
-    level = document["settings"]["level"]
-    notes = [
-        f"Brackets: {level:.0%} bootstrap intervals over documents or contexts, paired by item. "
-        f"* the interval excludes 0 and Holm-corrected p < {SIGNIFICANT:g}."
-    ]
-    asking = [f"{method} {count:.3g}" for method, count in document.get("passes", {}).items() if count]
-    notes += [f"Model passes a text: {', '.join(asking)}; the others ask no model."] if asking else []
-    notes += [f"{method} is unavailable: {why}" for method, why in document["unavailable"].items()]
-    for status in ("judge_failed", "over_budget"):
-        counts = {(row["method"], row["rate"]): row[status] for row in document["results"] if row[status]}
-        if counts:
-            listed = ", ".join(f"{method} at {rate:g}: {count}" for (method, rate), count in counts.items())
-            notes.append(f"Left out ({status.replace('_', ' ')}): {listed}")
-    return "\n\n".join([*tables, "\n".join(notes)])

@@ -32,6 +32,14 @@ def leaves(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:
             yield from leaves(section, (*prefix, name))
 
 
+def flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys, lists as text."""
+    if isinstance(values, Mapping) and values:
+        return {key: value for name, inner in values.items() for key, value in flat(inner, f"{prefix}{name}.").items()}
+    text = ", ".join(map(str, values)) if isinstance(values, list) else values
+    return {prefix[:-1]: text} if prefix else {}
+
+
 def split_key(model: type[BaseModel], dotted: str) -> Path:
     """`learner.lr` as ("learner", "lr"); below an open field the rest stays one key, dots and all."""
     parts = dotted.split(".")

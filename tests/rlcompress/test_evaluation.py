@@ -11,7 +11,8 @@ from rlcompress.errors import UserError
 from rlcompress.evaluation import evaluate, refuse_trained
 from rlcompress.results import FILES, load_results, pooled, read_jsonl, recompute, write_results
 from rlcompress.selection import select
-from rlcompress.summary import is_significant, summarise, text_table
+from rlcompress.summary import summarise
+from rlcompress.tables import is_significant, text_table
 from rlcompress.words import Example, JudgeRequest
 from tests.rlcompress.evaluation_fakes import (
     Identity,

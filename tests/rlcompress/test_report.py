@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlcompress import plots
+from rlcompress.config.schema import DataConfig
 from rlcompress.errors import UserError
 from rlcompress.evaluation import evaluate
-from rlcompress.report import reward_scales, struck, write_report
+from rlcompress.report import write_report
 from rlcompress.results import load_results, write_results
+from rlcompress.samples import struck, survival
+from rlcompress.scales import reward_scales
+from rlcompress.slices import slice_labels
 from rlcompress.words import Example
 from tests.rlcompress.evaluation_fakes import (
     Identity,
@@ -58,9 +61,11 @@ class Page(HTMLParser):
             self.deleted.append(data)
 
 
-def measured(folder: Path, examples=None, rates=(0.5, 0.3)):
-    methods = (LongestFirst(), ShortestFirst(), Random(), Identity())
-    evaluation = evaluate(examples or rows(), segmenter(), methods, rates, LengthJudge(), seeds=2, bootstrap=100)
+def measured(folder: Path, examples=None, rates=(0.5, 0.3), methods=None, slices=()):
+    examples = examples or rows()
+    methods = methods or (LongestFirst(), ShortestFirst(), Random(), Identity())
+    labels, _ = slice_labels(examples, slices, "", DataConfig())
+    evaluation = evaluate(examples, segmenter(), methods, rates, LengthJudge(), seeds=2, bootstrap=100, slices=labels)
     return write_results(evaluation, folder / "evaluation")
 
 
@@ -90,7 +95,7 @@ def test_one_page_that_needs_nothing_else(full_run):
     page = Page(path.read_text(encoding="utf-8"))
     assert page.loads == []
     assert "script" not in page.tags
-    assert page.tags.count("svg") == 3  # learning, curve by rate, bars
+    assert page.tags.count("svg") == 4  # learning, curve by rate, bars, methods by rates
     assert path.stat().st_size < 1_000_000
 
 
@@ -152,7 +157,7 @@ def test_several_runs_on_one_page(full_run, tmp_path):
     measured(second)
     path = write_report([full_run, second])
     assert path == tmp_path / "report.html"
-    assert Page(path.read_text(encoding="utf-8")).tags.count("svg") == 5
+    assert Page(path.read_text(encoding="utf-8")).tags.count("svg") == 7
 
 
 def test_results_outside_a_run_serve_too(tmp_path):
@@ -178,35 +183,9 @@ def test_no_run_and_no_folder_are_errors(tmp_path):
 def test_plots_are_saved_as_png_and_pdf(full_run, tmp_path):
     write_report([full_run], tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
-    stems = {"first-learning-curves", "first-distortion_bits-by-rate", "first-distortion_bits-by-method"}
-    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
-
-
-def test_every_plotted_point_is_a_measurement(full_run):
-    document = load_results(full_run / "evaluation")
-    measured_points = {
-        (r["achieved_rate"], r["mean"])
-        for r in document["results"]
-        if r["metric"] == "distortion_bits" and r["method"] != "identity"
-    }
-    figure = plots.rate_curve(document, "distortion_bits")
-    drawn = {tuple(map(float, point)) for line in figure.axes[0].lines for point in line.get_xydata()}
-    assert drawn == measured_points
-    widths = [
-        round(bar.get_width(), 9) for axes in plots.bars(document, "distortion_bits").axes for bar in axes.patches
-    ]
-    assert sorted(widths) == sorted(round(mean, 9) for _, mean in measured_points)
-
-
-def test_curves_leave_out_what_was_not_logged():
-    rows_logged = [
-        {"step": 0, "reward/mean": 1.0},
-        {"step": 1},
-        {"step": 2, "reward/mean": float("nan")},
-    ]
-    assert plots.curve(rows_logged, "reward/mean").tolist() == [[0, 1]]
-    assert plots.learning_curves([{"step": 0, "loss": 1.0}]) is None
-    assert len(plots.learning_curves(rows_logged).axes) == 1
+    shown = ("by-rate", "by-method", "heat-map")
+    stems = {"first-learning-curves", *(f"first-distortion_bits-{plot}" for plot in shown)}
+    assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf", "csv")}
 
 
 def test_reward_scale_warns_of_what_cannot_teach():
@@ -230,6 +209,94 @@ def test_reward_scale_warns_of_what_cannot_teach():
     assert "moved by less" in found["reward/flat"]["warning"]
     assert "order 1" in found["reward/huge"]["warning"]
     assert found["reward/good"]["warning"] == ""
+
+
+class Asking(ShortestFirst):
+    name = "asking"
+
+    def passes_of(self, units):
+        return 3
+
+
+class Untaught(LongestFirst):
+    """Another training of `rl`: it takes the first words as well as the long ones."""
+
+    def __init__(self, weight):
+        self.weight = weight
+
+    def priorities(self, units, examples, rate, seed):
+        longest = super().priorities(units, examples, rate, seed)
+        return [p_N - self.weight * np.arange(len(p_N)) for p_N in longest]
+
+
+def test_passes_and_slices_have_their_figures(tmp_path):
+    methods = (LongestFirst(), Asking(), Random())
+    measured(tmp_path, rows(24), methods=methods, slices=("length",))
+    without = write_report([tmp_path], tmp_path / "plots").read_text(encoding="utf-8")
+    assert "No slices" in without  # all rows are as long
+    assert "<td>asking</td><td>3</td>" in without
+    examples = [Example(f"{i}", e.text + " more" * (i % 3), group=f"{i}") for i, e in enumerate(rows(24))]
+    measured(tmp_path, examples, methods=methods, slices=("length",))
+    page = write_report([tmp_path], tmp_path / "plots").read_text(encoding="utf-8")
+    Page(page)
+    assert "distortion_bits by length" in page
+    assert "<th>10 to 10 words</th>" in page
+    written = {path.stem for path in (tmp_path / "plots").glob("*.csv")}
+    assert {f"{tmp_path.name}-distortion_bits-{plot}" for plot in ("by-passes", "by-length")} <= written
+
+
+def trained(folder: Path, seed: int, lr: float = 0.1):
+    folder.mkdir()
+    measured(folder, methods=(Untaught(0.4 * seed), ShortestFirst()))
+    logged(folder)
+    (folder / "config.yaml").write_text(f"seed: {seed}\nname: {folder.name}\nlr: {lr}\n", encoding="utf-8")
+    return folder
+
+
+def test_trainings_that_differ_by_seed_are_shown_together(tmp_path):
+    runs = [trained(tmp_path / f"mine-{seed}", seed) for seed in range(2)]
+    other = trained(tmp_path / "other-0", 0, lr=0.2)
+    page = write_report([*runs, other], tmp_path / "plots").read_text(encoding="utf-8")
+    Page(page)
+    assert "<h1>mine over seeds</h1>" in page
+    assert "mine-0, mine-1: one method" in page
+    assert "<th>over trainings</th>" in page
+    assert "other over seeds" not in page
+    assert (tmp_path / "plots" / "mine-over-seeds-learning-curves.png").is_file()
+
+
+def test_trainings_that_cannot_be_pooled_are_said_or_refused(tmp_path):
+    runs = [trained(tmp_path / f"mine-{seed}", seed) for seed in range(2)]
+    measured(runs[1], rows(12, seed=5)[1:])
+    page = write_report(runs).read_text(encoding="utf-8")
+    assert "are not shown together" in page
+    assert "measured other rows" in page
+    with pytest.raises(UserError, match="measured other rows"):
+        write_report(runs, pool=True)
+
+
+def test_whatever_is_asked_to_be_pooled_is(tmp_path):
+    runs = [trained(tmp_path / f"mine-{seed}", seed, lr=seed) for seed in range(2)]
+    assert "over seeds</h1>" not in write_report(runs).read_text(encoding="utf-8")
+    assert "<h1>rl over seeds</h1>" in write_report(runs, pool=True).read_text(encoding="utf-8")
+
+
+def test_questions_come_first_with_the_fate_of_their_answers(tmp_path):
+    examples = [
+        Example("a", "a big house stands here", "What?", "house", "1"),
+        Example("b", "my old cat sleeps well", "Who?", "old cat", "2"),
+        Example("c", "ab he saw dull trees", "Who?", "ab trees", "3"),
+    ]
+    measured(tmp_path, examples, rates=(0.4, 0.8))
+    page = write_report([tmp_path]).read_text(encoding="utf-8")
+    assert page.index("<h3>answer_retention:") < page.index("<h3>distortion_bits:")
+    assert "<th>answer_retention</th><th>rl − method</th>" in page
+    for fate in ("answer kept", "answer lost"):
+        assert f">{fate}</span>" in page
+    assert survival("ab trees", "ab he trees") == "answer kept in pieces"
+    assert survival("ab he", "Ab, he trees") == "answer kept"
+    assert survival("ab he", "he trees") == "answer lost"
+    assert survival(None, "he trees") == ""
 
 
 def test_struck_pieces_join_to_the_text():
