@@ -29,6 +29,7 @@ def compare(
     out: str | Path | None = None,
     methods: Sequence[str] | None = None,
     skip_trained: bool = False,
+    slices: Sequence[str] | None = None,
 ) -> Path:
     """Evaluate all targets on the same held-out rows under one judge; returns the folder of the results.
 
@@ -45,6 +46,7 @@ def compare(
         out: where results go; None is `comparison/` of the first target.
         methods: baselines and starting points beside the targets; None are none.
         skip_trained: drop rows that were trained on instead of refusing.
+        slices: instead of `evaluate.slices`.
 
     Raises:
         UserError: two targets of one name, budgets counted by different tokenizers, and what `evaluate` raises.
@@ -56,7 +58,7 @@ def compare(
     run = RunDirectory.open(first) if (first / "config.yaml").is_file() else None
     if run is None and (judge is None or data is None):
         raise UserError(f"{first} is an artifact alone: give --judge MODEL and --data FILE, or name a run first")
-    config = chosen(run.config if run else RunConfig(), rates, seeds, methods)
+    config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices)
     prepared = stages.prepared_data(config) if run else None
     artifacts = [find_artifact(target) for target in targets]
     compressors = [Compressor.from_pretrained(artifact, config.device) for artifact in artifacts]

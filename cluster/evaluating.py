@@ -63,6 +63,7 @@ def evaluate(
     out: str | Path | None = None,
     methods: Sequence[str] | None = None,
     skip_trained: bool = False,
+    slices: Sequence[str] | None = None,
 ) -> Path:
     """Evaluate a run, or an artifact alone, on its held-out split or on a file; returns the folder of the results.
 
@@ -75,6 +76,7 @@ def evaluate(
         out: where results go; None is `evaluation/` of the run, or `evaluation-NAME/` for a file.
         methods: instead of `evaluate.methods`.
         skip_trained: drop rows that were trained on instead of refusing.
+        slices: instead of `evaluate.slices`.
 
     Raises:
         UserError: nothing to evaluate, no judge, rows that were trained on, an unknown method.
@@ -83,7 +85,7 @@ def evaluate(
     run = RunDirectory.open(target) if (Path(target) / "config.yaml").is_file() else None
     if run is None and (judge is None or data is None):
         raise UserError(f"{target} is an artifact alone: give --judge MODEL and --data FILE, or evaluate its run")
-    config = chosen(run.config if run else RunConfig(), rates, seeds, methods)
+    config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices)
     prepared = stages.prepared_data(config) if run else None
     examples, path = rows_of(config, data, prepared)
     fresh = refuse_trained(examples, read_manifest(artifact).trained_rows, skip_trained)
@@ -108,9 +110,10 @@ def baselines(
     methods: Sequence[str] | None = None,
     seeds: int | None = None,
     out: str | Path | None = None,
+    slices: Sequence[str] | None = None,
 ) -> Path:
     """Measure baselines alone, without any trained policy; judges are trained or taken from the cache."""
-    config = chosen(config, rates, seeds, methods)
+    config = chosen(config, rates, seeds, methods, slices)
     names = [name for name in config.evaluate.methods if name in BASELINES or methods]
     require_baselines(names, "--methods")
     prepared = stages.prepared_data(config)
@@ -135,10 +138,15 @@ def baselines(
 
 
 def chosen(
-    config: RunConfig, rates: Sequence[float] | None, seeds: int | None, methods: Sequence[str] | None
+    config: RunConfig,
+    rates: Sequence[float] | None,
+    seeds: int | None,
+    methods: Sequence[str] | None,
+    slices: Sequence[str] | None = None,
 ) -> RunConfig:
     """`config` with what the command line chose instead."""
-    asked = {"rates": rates and tuple(rates), "seeds": seeds, "methods": methods and tuple(methods)}
+    lists = {"rates": rates, "methods": methods, "slices": slices}
+    asked = {"seeds": seeds, **{key: value and tuple(value) for key, value in lists.items()}}
     section = {**config.evaluate.model_dump(), **{key: value for key, value in asked.items() if value is not None}}
     try:
         return config.model_copy(update={"evaluate": EvaluateConfig.model_validate(section)})

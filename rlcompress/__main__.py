@@ -196,6 +196,7 @@ def _evaluate(arguments: Arguments) -> None:
         out=arguments.out,
         methods=arguments.methods,
         skip_trained=arguments.skip_trained,
+        slices=arguments.slices,
     )
     print(written)
 
@@ -203,7 +204,8 @@ def _evaluate(arguments: Arguments) -> None:
 def _baselines(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
     config = _config(arguments)
-    print(cluster.baselines(config, arguments.data, arguments.rates, arguments.methods, arguments.seeds, arguments.out))
+    asked = {key: getattr(arguments, key) for key in ("data", "rates", "methods", "seeds", "out", "slices")}
+    print(cluster.baselines(config, **asked))
 
 
 def _report(arguments: Arguments) -> None:

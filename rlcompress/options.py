@@ -149,4 +149,5 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rates", nargs="+", type=float, metavar="RATE", help="default: evaluate.rates")
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: evaluate.methods")
     parser.add_argument("--seeds", type=int, metavar="N", help="default: evaluate.seeds")
+    parser.add_argument("--slices", nargs="+", metavar="NAME", help="parts measured apart; default: evaluate.slices")
     parser.add_argument("--out", metavar="DIR")

@@ -97,8 +97,8 @@ def by_training(evaluation: Evaluation) -> list[Evaluation]:
     seen: dict[tuple[str, float], int] = {}
     found: list[list[Cell]] = [[] for _ in range(size)]
     for cell in evaluation.cells:
-        name = evaluation.trainings.get(cell.method, cell.method)
-        if name == cell.method or sizes[name] != size:
+        name = evaluation.trainings.get(cell.method)
+        if name is None or sizes[name] != size:
             for cells in found:
                 cells.append(cell)
             continue

@@ -13,6 +13,7 @@ from cluster.training import train
 from rlcompress.artifact import MANIFEST
 from rlcompress.config.files import load_config
 from rlcompress.errors import UserError
+from rlcompress.report import write_report
 from rlcompress.results import load_results, recompute
 from rlcompress.runs import RunDirectory
 from tests.cluster.test_training import TINY
@@ -53,6 +54,23 @@ def test_it_says_what_evaluate_says(run: RunDirectory, folder: Path) -> None:
     together = load_results(folder)
     assert bits(together, "tiny") == bits(alone, "rl")
     assert bits(together, "warm_start") == bits(alone, "warm_start")
+
+
+def test_runs_that_differ_by_seed_are_also_one_method(run: RunDirectory, tmp_path: Path) -> None:
+    again = tmp_path / "tiny-1"
+    shutil.copytree(run.path, again)
+    config = (again / "config.yaml").read_text()
+    (again / "config.yaml").write_text(config.replace("\nseed: 0\n", "\nseed: 1\n"))
+    folder = compare([run.path, again], rates=[0.5], methods=["rare"], out=tmp_path / "compared")
+    document = load_results(folder)
+    assert document["trainings"] == {"tiny": "tiny", "tiny-1": "tiny"}
+    together = document["over_seeds"]
+    assert {row["method"] for row in together["results"]} == {"tiny", "rare"}
+    assert all(len(row["marks"]) == 2 for row in together["comparisons"])
+    assert recompute(folder) == document
+    page = write_report([folder], out=tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h1>compared over seeds</h1>" in page
+    assert "tiny, tiny-1: one method" in page
 
 
 def test_two_of_one_name_are_refused(run: RunDirectory) -> None:

@@ -204,7 +204,11 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
         ("sft", (config,), {"command": "rlcompress sft c.yaml --set name=n", "overwrite": False}),
         ("train_judges", (config,), {"out": "j"}),
         ("tune", (config,), {"out": "o"}),
-        ("baselines", (config, None, [0.5, 0.25], ["random"], 2, None), {}),
+        (
+            "baselines",
+            (config,),
+            {"data": None, "rates": [0.5, 0.25], "methods": ["random"], "seeds": 2, "out": None, "slices": None},
+        ),
         ("submit", ("c.yaml", ["name=n"], "http://head:8265"), {"profiles": []}),
     ]
     shown = capsys.readouterr().out
@@ -217,7 +221,7 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
 )
 def test_evaluate_and_compare_pass_every_option(stages, name, targets, passed):
     words = "--data f.jsonl --rates 0.5 0.33 --seeds 5 --judge m --out o --methods random rare --skip-trained"
-    assert cli.main([name, *targets, *words.split()]) == 0
+    assert cli.main([name, *targets, *words.split(), "--slices", "length", "field:source"]) == 0
     assert cli.main([name, *targets]) == 0
     asked = {
         "data": "f.jsonl",
@@ -227,6 +231,7 @@ def test_evaluate_and_compare_pass_every_option(stages, name, targets, passed):
         "out": "o",
         "methods": ["random", "rare"],
         "skip_trained": True,
+        "slices": ["length", "field:source"],
     }
     assert stages.calls[0] == (name, (passed,), asked)
     assert stages.calls[1] == (name, (passed,), dict.fromkeys(asked) | {"skip_trained": False})

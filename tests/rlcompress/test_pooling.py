@@ -114,6 +114,13 @@ def test_methods_of_another_number_of_trainings_stay_apart():
     assert by_training(run(methods, "c-0")) == []
 
 
+def test_the_common_name_may_be_that_of_the_first():
+    methods = [Trained("a", 1), Trained("a-1", 2), ShortestFirst()]
+    first, second = by_training(run(methods, "a", {"a": "a", "a-1": "a"}))
+    assert [cell.method for cell in second.cells if cell.rate == 0.5] == ["a", "short"]
+    assert first.cells[0].quantities["bits"].tolist() != second.cells[0].quantities["bits"].tolist()
+
+
 def test_one_training_is_not_pooled(tmp_path):
     document = write_results(run([Trained("a-0", 1), ShortestFirst()], "a-0"), tmp_path)
     assert over_trainings(document) is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlcompress.__main__ import main
 from rlcompress.config.schema import DataConfig
 from rlcompress.errors import UserError
 from rlcompress.evaluation import evaluate
@@ -279,6 +280,17 @@ def test_whatever_is_asked_to_be_pooled_is(tmp_path):
     runs = [trained(tmp_path / f"mine-{seed}", seed, lr=seed) for seed in range(2)]
     assert "over seeds</h1>" not in write_report(runs).read_text(encoding="utf-8")
     assert "<h1>rl over seeds</h1>" in write_report(runs, pool=True).read_text(encoding="utf-8")
+
+
+def test_the_command_pools_and_prints(tmp_path, capsys):
+    runs = [str(trained(tmp_path / f"mine-{seed}", seed)) for seed in range(2)]
+    assert main(["report", *runs, "--pool"]) == 0
+    printed = capsys.readouterr().out
+    assert "Over 2 training seeds:" in printed
+    assert printed.endswith(f"{tmp_path / 'report.html'}\n")
+    measured(Path(runs[1]), rows(12, seed=5)[1:])
+    assert main(["report", *runs, "--pool"]) == 2
+    assert "measured other rows" in capsys.readouterr().err
 
 
 def test_questions_come_first_with_the_fate_of_their_answers(tmp_path):
