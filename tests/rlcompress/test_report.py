@@ -1,5 +1,6 @@
 """The report shows what a run wrote, all of it from files, and names what is missing."""
 
+import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -187,6 +188,20 @@ def test_plots_are_saved_as_png_and_pdf(full_run, tmp_path):
     shown = ("by-rate", "by-method", "heat-map")
     stems = {"first-learning-curves", *(f"first-distortion_bits-{plot}" for plot in shown)}
     assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf", "csv")}
+
+
+def test_every_plotted_point_is_a_measurement(full_run, tmp_path):
+    """What lies beside the pictures of results are rows of results.json, and nothing else."""
+    write_report([full_run], tmp_path / "figures")
+    keys = ("method", "rate", "metric", "achieved_rate", "mean")
+    document = load_results(full_run / "evaluation")
+    compressed = [r for r in document["results"] if r["metric"] == "distortion_bits" and r["method"] != "identity"]
+    stored = {tuple(str(row[key]) for key in keys) for row in compressed}
+    files = sorted((tmp_path / "figures").glob("*distortion_bits*.csv"))
+    assert len(files) == 3
+    for path in files:
+        with path.open(encoding="utf-8", newline="") as file:
+            assert {tuple(line[key] for key in keys) for line in csv.DictReader(file)} == stored
 
 
 def test_reward_scale_warns_of_what_cannot_teach():
