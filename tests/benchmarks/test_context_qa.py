@@ -1,0 +1,65 @@
+"""The committed study of questions holds what the README says: every interval is computed again from the items."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlcompress.results import load_results, pooled, recompute
+from tests.benchmarks.tables import markdown, without_seed
+
+STUDY = Path(__file__).parent / "results" / "context_qa"
+SEEDS = sorted(STUDY.glob("seed-*"))
+CONTROLS = sorted(STUDY.glob("*/seed-*"))
+SENTENCES = ("bm25_sentences", "embedding_sentences", "mix_sentences")
+if not SEEDS:
+    pytest.skip("not measured yet: make study-context_qa", allow_module_level=True)
+README = Path(__file__).parents[2] / "README.md"
+
+
+def compared(document: dict[str, list[dict[str, float]]], against: str) -> dict[float, dict[str, float]]:
+    """Comparison rows of answers that survive, by rate."""
+    rows = [row for row in document["comparisons"] if row["metric"] == "answer_retention"]
+    return {row["rate"]: row for row in rows if without_seed(str(row["against"])) == against}
+
+
+def test_five_seeds_are_there() -> None:
+    assert [folder.name for folder in SEEDS] == [f"seed-{seed}" for seed in range(5)]
+
+
+@pytest.mark.parametrize("folder", [*SEEDS, *CONTROLS], ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_the_figures_follow_from_the_items(folder: Path) -> None:
+    stored, again = load_results(folder / "results.json"), recompute(folder)
+    assert again["results"] == stored["results"]
+    assert again["comparisons"] == stored["comparisons"]
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_forty_contexts_at_least_are_held_out(folder: Path) -> None:
+    rows = compared(load_results(folder / "results.json"), "mix_sentences").values()
+    assert all(row["groups"] >= 40 for row in rows)
+
+
+@pytest.mark.parametrize("against", SENTENCES)
+def test_the_policy_keeps_more_answers_than_sentence_selection(against: str) -> None:
+    """Over the seeds, with an interval that excludes 0 at two rates or more."""
+    rows = compared(pooled(SEEDS, without_seed), against)
+    assert set(rows) == {0.5, 0.33, 0.2}
+    assert all(row["difference"] > 0 for row in rows.values())
+    assert sum(row["ci_low"] > 0 for row in rows.values()) >= 2
+
+
+@pytest.mark.parametrize("folder", SEEDS, ids=lambda folder: folder.name)
+def test_no_seed_falls_below_the_mix_at_half(folder: Path) -> None:
+    assert compared(load_results(folder / "results.json"), "mix_sentences")[0.5]["difference"] > 0
+
+
+def test_hearing_the_question_is_worth_something_at_every_rate() -> None:
+    rows = compared(pooled(sorted((STUDY / "query_free").glob("seed-*")), without_seed), "query_free")
+    assert all(row["ci_low"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("study", ["context_qa", "context_qa/query_free"])
+def test_the_readme_shows_these_figures_and_no_others(study: str) -> None:
+    assert markdown(study) in README.read_text(encoding="utf-8")
