@@ -27,7 +27,7 @@ class GatesConfig(Section):
 
     floor: Fraction = Field(0.0, description="least kept fraction of source tokens; 0 turns the gate off")
     leak: bool = Field(True, description="words or numbers in the output that the source does not have")
-    bare: bool = Field(True, description="outputs that are hardly more than the answer")
+    bare: bool = Field(True, description="written outputs that are hardly more than the answer")
     order: bool = Field(False, description="written outputs whose words stand together nowhere in the source")
 
 

@@ -28,15 +28,17 @@ def leak_open(compression: Compression, written: str | None) -> bool:
     return written is None or not leaked_words(compression.units.text, written)
 
 
-def bare_open(source: str, output: str, answer: str | None, question: str | None) -> bool:
-    """The output is not the answer and little else: a compressor that answers has not compressed.
+def bare_open(source: str, written: str | None, answer: str | None, question: str | None) -> bool:
+    """A written text is not the answer and little else: a compressor that answers has not compressed.
+
+    A mask (None) drops words and cannot answer: one that keeps the answer has found it.
 
     Closed where all words of the answer stand in the output, and beside them and the question's fewer than a twentieth
     of the source's words. Open where the source itself has no more than that.
     """
     answered = set(bare_words(answer or ""))
-    told = bare_words(output)
-    if not answered or not answered <= set(told):
+    told = bare_words(written or "")
+    if written is None or not answered or not answered <= set(told):
         return True
     words, known = bare_words(source), answered | set(bare_words(question or ""))
     needed = math.ceil(_SUPPORT * len(words))

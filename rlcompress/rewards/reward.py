@@ -100,7 +100,7 @@ class Reward:
             gates["leak"] = leak_open(item.compression, item.written)
         if self.config.gates.bare:
             example = item.example
-            gates["bare"] = bare_open(item.compression.units.text, item.text, example.answer, example.question)
+            gates["bare"] = bare_open(item.compression.units.text, item.written, example.answer, example.question)
         if self.config.gates.order:
             gates["order"] = order_open(item.compression.units.text, item.written)
         return gates
