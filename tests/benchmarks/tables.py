@@ -50,7 +50,8 @@ def markdown(study: str) -> str:
     metric, rate, _ = table.columns[0]
     sign = 1.0 if METRICS[metric].better == "lower" else -1.0
     order = sorted(
-        methods, key=lambda method: sign * float(_row(together["results"], "method", method, metric, rate)["mean"])
+        methods,
+        key=lambda method: (sign * float(_row(together["results"], "method", method, metric, rate)["mean"]), method),
     )
     headings = " | ".join(heading for _, _, heading in table.columns)
     lines = [f"| method | {headings} |", f"|---|{'---|' * len(table.columns)}"]
