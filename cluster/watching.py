@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from rlcompress.alarms import HELDOUT, RETENTION, REWARD, trends
-from rlcompress.config.schema import RunConfig
+from rlcompress.config.schema import JUDGED, RunConfig
 from rlcompress.judges.build import load_judge
 from rlcompress.lines import step_rows
 from rlcompress.metrics import answer_retention, distortion_bits
 from rlcompress.runs import RunDirectory
 from rlcompress.words import Compression, Example, Judge, JudgeRequest, Status
-
-FOR_BITS = ("distortion", "simple", "rate_distortion")  # terms whose reward should show in the held-out judge's bits
 
 
 class Watch:
@@ -57,5 +55,6 @@ class Watch:
 
 
 def _pays_for_bits(config: RunConfig) -> bool:
-    paid = any(config.reward.terms.get(name, 0.0) for name in FOR_BITS)
+    """Whether the reward should show in the held-out judge's bits."""
+    paid = any(config.reward.terms.get(name, 0.0) for name in JUDGED)
     return paid and not config.judges.heldout.silent
