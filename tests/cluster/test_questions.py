@@ -32,6 +32,7 @@ SMALL = [
     "data.near_duplicates=false",
     "reader.vocabulary=400",
     "policy.width=24",
+    "embedder.model=builtin:lsa",
     "embedder.dimension=8",
     "env.rates=[0.2]",
     "evaluate.rates=[0.2]",
