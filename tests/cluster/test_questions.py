@@ -49,7 +49,7 @@ SMALL = [
 
 
 def row(rng: np.random.Generator) -> dict[str, str]:
-    """Who took a thing stands in the sentence after the one that tells of it, among others of the same form."""
+    """Who has a thing stands in the sentence after the one that tells of it, among others of the same form."""
     things, names = rng.permutation(THINGS)[:6], rng.permutation(NAMES)[:6]
     told = [
         " ".join(["Somebody took the", thing, *rng.choice(FILLERS, 6)])
@@ -59,7 +59,7 @@ def row(rng: np.random.Generator) -> dict[str, str]:
         for thing, name in zip(things, names, strict=True)
     ]
     asked = int(rng.integers(6))
-    return {"context": " ".join(told), "question": f"Who took the {things[asked]}?", "answer": str(names[asked])}
+    return {"context": " ".join(told), "question": f"Who has the {things[asked]}?", "answer": str(names[asked])}
 
 
 @pytest.fixture(scope="module")
