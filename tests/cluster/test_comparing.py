@@ -18,7 +18,7 @@ from rlcompress.results import load_results, recompute
 from rlcompress.runs import RunDirectory
 from tests.cluster.test_training import TINY
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

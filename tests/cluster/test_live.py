@@ -339,6 +339,7 @@ def short(processes: Drivers, home: Path) -> Path:
     return home / "runs" / "short"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [
