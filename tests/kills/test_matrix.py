@@ -36,7 +36,7 @@ SETTING_UP = [
     Moment("return", "RunDirectory.create"),
     Moment("call", "_restate", 2),  # one judge is there, the other half copied
     Moment("call", "imitate"),
-    Moment("return", "save_artifact", 2),  # the prior is there, the warm start is not yet published
+    Moment("return", "save_artifact"),  # the prior is there, the warm start is not yet published
     Moment("return", "Tracker.log"),  # the first line of the metrics, and no checkpoint
     Moment("return", "publish"),  # the first checkpoint, and nothing points to it
 ]
