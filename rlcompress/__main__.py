@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import json
 import logging
+import os
 import shlex
 import sys
 from argparse import Namespace as Arguments
@@ -31,6 +32,9 @@ Handler = Callable[[Arguments], int | None]  # an exit status, None for 0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 1 for a failure, 2 for a user's mistake, 130 for Ctrl-C."""
     arguments = parser().parse_args(argv)
+    # Threads of torch that have nothing to do sleep, in this process and in those of a Ray that it starts: spinning, as
+    # they do by default, they take the cores that the others need. It is read when torch is loaded, which comes later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     arguments.command_line = shlex.join(["rlcompress", *(sys.argv[1:] if argv is None else argv)])
     try:
         _start_logging(arguments)

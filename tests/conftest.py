@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rlcompress.models.tokenizer import TextTokenizer
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests are small: more threads of torch only wait for each other
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # nor do they spin while others work, as on the command line
 # A busy core is no failure. In CI the examples are the same each time; at a desk chance goes on looking for new ones.
 settings.register_profile("shared machine", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("shared machine")

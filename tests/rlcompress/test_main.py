@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -335,3 +336,12 @@ def test_the_module_and_the_console_script_run_from_any_folder():
             [*command, "config", "show", "--set", "sed=1"], capture_output=True, text=True, check=False
         )
         assert (done.returncode, done.stderr) == (2, "error: --set: unknown key sed: did you mean seed?\n")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_idle_threads_sleep_unless_somebody_wants_otherwise(monkeypatch, before, after):
+    monkeypatch.setenv("OMP_WAIT_POLICY", before or "")
+    if before is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert cli.main(["config", "create", "--output", "mine.yaml"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == after
