@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from rlcompress.config import keys
 from rlcompress.config.dialect import read_yaml, write_yaml
+from rlcompress.config.merging import merge as merge
 from rlcompress.config.presets import PRESETS
 from rlcompress.config.profiles import profile_file
 from rlcompress.config.schema import RunConfig
@@ -52,16 +53,6 @@ def load_config(
         return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
         raise UserError("\n".join(_faults(error, layers))) from None
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A new mapping: nested mappings merge, all other values of `over` replace those of `base`."""
-    merged = dict(base)
-    for key, value in over.items():
-        below = merged.get(key)
-        both = isinstance(below, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def _preset(layers: Sequence[Layer]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rlcompress.config.merging import merge
+
 _GATES = {"floor": 0.05, "leak": True, "bare": True, "order": True}
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -43,13 +45,4 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def over_preset(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` of a `reward` section over those of the preset: mappings key by key, all else replaces."""
-    return _over(PRESETS[name], values)
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        merged[key] = _over(under, value) if both else value  # type: ignore[arg-type]
-    return merged
+    return merge(PRESETS[name], values)
