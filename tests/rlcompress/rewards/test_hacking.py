@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +13,10 @@ from rlcompress.config.schema import GatesConfig, RewardConfig
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
 from rlcompress.selection import select
+from rlcompress.text.segment import Segmenter
 from rlcompress.text.units import unit_starts
 from rlcompress.words import Compression, Example, Judgement, Units
+from tests.rlcompress.evaluation_fakes import WordTokenizer
 
 TEXT = "Oslo is the capital of Norway and it lies at the end of a long fjord"
 BITS_N = np.asarray([14, 3, 1, 9, 1, 11, 2, 3, 6, 4, 1, 7, 1, 2, 5, 13], np.float64)  # guessing each word blind
@@ -134,3 +138,16 @@ def test_writing_the_answer_instead_of_keeping_the_text_pays_nothing():
     assert cheat.total == 0.0
     assert reward.score(RewardInput(example, compression, perfect, nothing, written="Oslo, Norway")).total > 0.0
     assert pay(reward, HONEST_N) > 0.0
+
+
+def test_a_mask_that_finds_the_answer_is_paid_for_it():
+    """The gate against answers is for what is written: of four words, only the one that was asked for may stay."""
+    units = Segmenter(WordTokenizer())("alpha beta gamma delta")
+    kept = select(units, np.array([0.0, 1.0, 0.0, 0.0]), 0.25)
+    assert kept.text.strip() == "beta"
+    example = Example("e", units.text, "Which?", "beta")
+    config = RewardConfig(terms={"distortion": 0.0, "answer_retention": 1.0})
+    nothing = Judgement(math.nan)
+    assert Reward(config).score(RewardInput(example, kept, nothing, nothing)).total == 1.0
+    written = RewardInput(example, kept, nothing, nothing, written="beta")
+    assert Reward(config).score(written).total == 0.0
