@@ -93,7 +93,7 @@ class GRPO(CompressorAlgorithm[Group]):
         columns: dict[str, Any] = learner_columns(samples)
         reward_PG = torch.from_numpy(np.stack([group.reward_G for group in samples]))
         ok_PG = torch.from_numpy(columns["ok_PG"])
-        advantage_PG = ADVANTAGES[settings.algorithm](reward_PG, ok_PG)
+        advantage_PG = ADVANTAGES[settings.algorithm](reward_PG, ok_PG, settings.advantage_epsilon)
         decisions = int((columns["draws_PG"] * columns["ok_PG"]).sum())
         columns["advantage_PG"] = advantage_PG.float().numpy()
         columns[DECISIONS] = np.full(len(samples), decisions, np.float32)

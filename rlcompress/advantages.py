@@ -5,12 +5,18 @@ Masked samples (a failed judge, nothing to decide) take no part: neither in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-AdvantageFn = Callable[[Tensor, Tensor], Tensor]
+EPSILON = 1e-8
+
+
+class AdvantageFn(Protocol):
+    """Rewards and mask [P, G] to advantages [P, G]; `epsilon` matters to those that divide by a group's spread."""
+
+    def __call__(self, reward_PG: Tensor, ok_PG: Tensor, epsilon: float = EPSILON, /) -> Tensor: ...
 
 
 def group_spread(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
@@ -21,25 +27,28 @@ def group_spread(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
     return torch.where(count >= 2, spread, 0.0)
 
 
-def centred(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+def centred(reward_PG: Tensor, ok_PG: Tensor, _epsilon: float = EPSILON) -> Tensor:
     """A = r − mean (Dr. GRPO, Liu et al. 2025): no division, so easy and hard prompts keep their scale."""
     return _centred(reward_PG, ok_PG)
 
 
-def standardised(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
-    """A = (r − mean) / (std + 1e-8) (GRPO, Shao et al. 2024), std with divisor n."""
+def standardised(reward_PG: Tensor, ok_PG: Tensor, epsilon: float = EPSILON) -> Tensor:
+    """A = (r − mean) / (std + ε) (GRPO, Shao et al. 2024), std with divisor n.
+
+    A small ε makes as much of a trifle as of all that is at stake; one as large as a trifle's spread keeps it small.
+    """
     spread_P = group_spread(reward_PG, ok_PG)
-    return _centred(reward_PG, ok_PG) / (spread_P[:, None] + 1e-8)
+    return _centred(reward_PG, ok_PG) / (spread_P[:, None] + epsilon)
 
 
-def leave_one_out(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+def leave_one_out(reward_PG: Tensor, ok_PG: Tensor, _epsilon: float = EPSILON) -> Tensor:
     """A = r − mean of the others = n/(n−1) · (r − mean) (RLOO, Ahmadian et al. 2024); 0 for a group of one."""
     count = ok_PG.sum(1, keepdim=True).to(reward_PG.dtype)
     factor = torch.where(count >= 2, count / (count - 1).clamp(min=1), 0.0)
     return _centred(reward_PG, ok_PG) * factor
 
 
-def batch_centred(reward_PG: Tensor, ok_PG: Tensor) -> Tensor:
+def batch_centred(reward_PG: Tensor, ok_PG: Tensor, _epsilon: float = EPSILON) -> Tensor:
     """A = r − mean over the batch's valid samples (REINFORCE with a constant baseline, Williams 1992).
 
     One baseline for all prompts: needs no group, and how hard a prompt is stays in A as noise.

@@ -169,6 +169,7 @@ class LearnerConfig(Section):
         lt=1,
         description="memory of the mean of the weights, which is what is served; 0: the last weights",
     )
+    advantage_epsilon: float = Field(1e-8, gt=0, description="grpo, dapo: added to a group's spread before dividing")
     spread_floor: float = Field(1e-6, ge=0, description="groups whose rewards spread less are dropped")
     refills: NonNegative = Field(2, description="rounds of new prompts to replace dropped groups")
     nan_limit: NonNegative = Field(5, description="skipped non-finite updates before the run fails")

@@ -36,7 +36,10 @@ CONTROLS = {
     "retention_alone": ["reward.terms={answer_kept: 0.0}"],
     "kept_alone": ["reward.terms={answer_retention: 0.0, answer_kept: 1.0}"],
 }
-COMMON = ["runs=runs/context_qa", "evaluate.methods=[]"]  # all is measured at the end, together
+SOURCES = ("adversarial_qa", "duorc", "quoref")  # how the rows' `source` begins
+MOST = {"train": 0.85, "validation": 0.14, "test": 0.01}  # where the questions to be asked lie in another file
+RUNS = Path("runs/context_qa")
+COMMON = [f"runs={RUNS}", "evaluate.methods=[]"]  # all is measured at the end, together
 
 
 def main() -> None:
@@ -45,7 +48,8 @@ def main() -> None:
         "--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="of the policy; none: no new one"
     )
     options.add_argument("--controls", nargs="*", default=list(CONTROLS), help="which are trained beside it")
-    options.add_argument("--control-seeds", type=int, nargs="+", default=[0, 1, 2])
+    options.add_argument("--sources", nargs="*", default=list(SOURCES), help="which are left out of the training")
+    options.add_argument("--fewer-seeds", type=int, nargs="+", default=[0, 1, 2], help="of controls and sources")
     options.add_argument("--set", nargs="*", default=[], help="overrides, as in the command line")
     options.add_argument("--results", type=Path, default=RESULTS)
     arguments = options.parse_args()
@@ -53,21 +57,42 @@ def main() -> None:
         run = trained("context_qa", seed, [], arguments.set)
         keep([run], BESIDE, arguments.results / f"seed-{seed}")
     for control in arguments.controls:
-        for seed in arguments.control_seeds:
+        for seed in arguments.fewer_seeds:
             other = trained(control, seed, ["supervised.steps=0", *CONTROLS[control]], arguments.set)
             run = RunDirectory.open(other.path.parent / f"context_qa-{seed}")
             keep([run, other], ("mix_sentences",), arguments.results / control / f"seed-{seed}")
+    for source in arguments.sources:
+        known, unknown = parted(source)
+        own = [f"data.source={known}", f"data.splits={json.dumps(MOST)}"]
+        for seed in arguments.fewer_seeds:
+            run = trained(f"without_{source}", seed, own, arguments.set)
+            keep([run], BESIDE, arguments.results / f"without_{source}" / f"seed-{seed}", data=unknown)
+
+
+def questions() -> Path:
+    return Path(os.environ["RLCOMPRESS_TEST_DATA"]) / "context-qa" / "train.jsonl"
+
+
+def parted(source: str) -> tuple[Path, Path]:
+    """Files of all rows that are not of a source, and of those that are."""
+    rows = [json.loads(line) for line in questions().read_text(encoding="utf-8").splitlines()]
+    files = RUNS / f"without_{source}.jsonl", RUNS / f"{source}.jsonl"
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for file, of_it in zip(files, (False, True), strict=True):
+        kept = [row for row in rows if row["source"].startswith(source) == of_it]
+        file.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+    return files
 
 
 def trained(name: str, seed: int, own: list[str], changes: list[str]) -> RunDirectory:
-    source = Path(os.environ["RLCOMPRESS_TEST_DATA"]) / "context-qa" / "train.jsonl"
-    overrides = [*COMMON, f"data.source={source}", f"seed={seed}", f"name={name}-{seed}", *own, *changes]
-    return train(load_config(CONFIG, overrides), command=f"make study-context_qa (seed {seed})", overwrite=True)
+    """A run of the study's configuration; `own` changes it for this arm, `changes` for all."""
+    overrides = [*COMMON, f"data.source={questions()}", f"seed={seed}", f"name={name}-{seed}", *own, *changes]
+    return train(load_config(CONFIG, overrides), command=f"make study-context_qa ({name}, seed {seed})", overwrite=True)
 
 
-def keep(runs: list[RunDirectory], beside: Sequence[str], folder: Path) -> None:
-    """Compare runs of one seed on all held-out rows, and keep figures, items, costs and validations."""
-    compared = compare([run.path for run in runs], methods=beside)
+def keep(runs: list[RunDirectory], beside: Sequence[str], folder: Path, data: Path | None = None) -> None:
+    """Compare runs of one seed on their held-out rows, or on all of a file; keep figures, items and validations."""
+    compared = compare([run.path for run in runs], None if data is None else str(data), methods=beside)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in FILES:

@@ -94,6 +94,15 @@ def test_every_algorithm_runs(build: Build, algorithm: str) -> None:
     assert np.isfinite(list(built.last_metrics.values())).all()
 
 
+def test_an_epsilon_as_large_as_the_spread_lowers_the_advantages(build: Build) -> None:
+    stds = []
+    for epsilon in (1e-8, 0.1):
+        algorithm = build(runners=0, advantage_epsilon=epsilon)
+        trained(algorithm, 1)
+        stds.append(algorithm.last_metrics["advantage/std"])
+    assert 0 < stds[1] < 0.99 < stds[0]
+
+
 def test_non_finite_gradients_are_skipped_and_counted_and_then_end_the_run(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,14 +110,14 @@ def test_non_finite_gradients_are_skipped_and_counted_and_then_end_the_run(
     algorithm = build(runners=0, nan_limit=2)
     trained(algorithm, 1)
     before = algorithm.weights()
-    monkeypatch.setitem(ADVANTAGES, "grpo", lambda reward_PG, ok_PG: torch.full_like(reward_PG, torch.nan))
+    monkeypatch.setitem(ADVANTAGES, "grpo", lambda reward_PG, ok_PG, epsilon: torch.full_like(reward_PG, torch.nan))
     for skipped in (1, 2):
         algorithm.train()
         assert algorithm.last_metrics["learner/skipped"] == skipped
         assert same_weights(before, algorithm.weights())
     monkeypatch.setitem(ADVANTAGES, "grpo", sound)
     assert not same_weights(before, trained(algorithm, 1)), "the optimizer survived"
-    monkeypatch.setitem(ADVANTAGES, "grpo", lambda reward_PG, ok_PG: torch.full_like(reward_PG, torch.inf))
+    monkeypatch.setitem(ADVANTAGES, "grpo", lambda reward_PG, ok_PG, epsilon: torch.full_like(reward_PG, torch.inf))
     with pytest.raises(SamplingFailed, match=r"3 updates had non-finite gradients.*learner\.nan_limit"):
         algorithm.train()
 

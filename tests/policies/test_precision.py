@@ -109,7 +109,7 @@ def test_float16_is_refused_by_a_learner_without_cuda(build: Build) -> None:
 def test_an_overflow_lowers_the_scale_and_is_no_failure(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scaler of float16, which computes on any device: its first steps overflow, then it has found its scale."""
     sound = ADVANTAGES["grpo"]
-    monkeypatch.setitem(ADVANTAGES, "grpo", lambda reward_PG, ok_PG: 1e6 * sound(reward_PG, ok_PG))
+    monkeypatch.setitem(ADVANTAGES, "grpo", lambda reward_PG, ok_PG, epsilon: 1e6 * sound(reward_PG, ok_PG))
     algorithm = build(runners=0, nan_limit=0)
     learner = algorithm.learner_group._learner
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-60)

@@ -21,7 +21,7 @@ def case() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(reward), torch.from_numpy(ok)
 
 
-def slow(variant: str, values: list[float]) -> list[float]:
+def slow(variant: str, values: list[float], epsilon: float) -> list[float]:
     mean = sum(values) / len(values)
     if variant == "dr_grpo":
         return [v - mean for v in values]
@@ -29,16 +29,17 @@ def slow(variant: str, values: list[float]) -> list[float]:
         n = len(values)
         return [v - (sum(values) - v) / (n - 1) if n > 1 else 0.0 for v in values]
     deviation = (sum((v - mean) ** 2 for v in values) / len(values)) ** 0.5
-    return [(v - mean) / (deviation + 1e-8) for v in values]
+    return [(v - mean) / (deviation + epsilon) for v in values]
 
 
+@pytest.mark.parametrize("epsilon", [1e-8, 0.1])
 @pytest.mark.parametrize("variant", GROUPED)
-def test_equal_to_the_slow_twin_and_centred(variant: str) -> None:
+def test_equal_to_the_slow_twin_and_centred(variant: str, epsilon: float) -> None:
     reward, ok = case()
-    advantage = ADVANTAGES[variant](reward, ok)
+    advantage = ADVANTAGES[variant](reward, ok, epsilon)
     for p in range(4):
         rows = ok[p].nonzero()[:, 0].tolist()
-        expected = slow(variant, reward[p, rows].tolist())
+        expected = slow(variant, reward[p, rows].tolist(), epsilon)
         assert advantage[p, rows].tolist() == pytest.approx(expected, abs=1e-9)
     assert advantage.sum(1).abs().max() < 1e-9
     assert not advantage[~ok].any()
