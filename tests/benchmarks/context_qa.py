@@ -2,10 +2,11 @@
 
 Trains `tune_configs/masking/context_qa.yaml` on questions over contexts with five seeds, each on its own split by
 context, and measures each policy beside the baselines on contexts that its training never saw: one split of 49 contexts
-favours this method or that by several points, five of them say more. The controls are trained with the first
-three seeds and each compared with the policy of its seed: the same policy deaf to the question, and either term of the
-reward alone. Rows come from `context-qa/train.jsonl` in the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is
-the configuration's; `--set embedder.model=FOLDER` takes a local one. Figures and per-item scores are kept under
+favours this method or that by several points, five of them say more. The controls are trained with the first three
+seeds and each compared with the policy of its seed: the same policy deaf to the question, and either term of the reward
+alone. Last, each source of questions is left out of the training and then asked, all of it. Rows come from
+`context-qa/train.jsonl` in the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's;
+`--set embedder.model=FOLDER` takes a local one. Figures and per-item scores are kept under
 `tests/benchmarks/results/context_qa/`.
 """
 
