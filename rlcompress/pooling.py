@@ -59,18 +59,45 @@ def pool(evaluations: Sequence[Evaluation], comparisons: Sequence[Sequence[Row]]
         evaluations: one a training, with equal items and equal methods and rates.
         comparisons: the rows of `comparison_rows` of each.
     """
-    first = evaluations[0]
     cells = [_stacked(same) for same in zip(*(evaluation.cells for evaluation in evaluations), strict=True)]
-    document = summarise(replace(first, cells=cells))
+    return _together(replace(evaluations[0], cells=cells), evaluations, comparisons)
+
+
+def chain(evaluations: Sequence[Evaluation], comparisons: Sequence[Sequence[Row]]) -> Row:
+    """As `pool`, of trainings that each measured the rows that were held out from it, whichever these were.
+
+    A row counts once for each training that measured it. Intervals resample groups: a document is drawn with all that
+    the trainings made of it, so their agreement on it is not taken for more evidence than there is.
+    """
+    first = evaluations[0]
+    cells = [_chained(same) for same in zip(*(evaluation.cells for evaluation in evaluations), strict=True)]
+    examples = [
+        replace(example, id=f"{number}/{example.id}")
+        for number, evaluation in enumerate(evaluations)
+        for example in evaluation.examples
+    ]
+    return _together(replace(first, examples=examples, cells=cells, slices={}), evaluations, comparisons)
+
+
+def _together(whole: Evaluation, evaluations: Sequence[Evaluation], comparisons: Sequence[Sequence[Row]]) -> Row:
+    document = summarise(whole)
     alone = [{(row["against"], row["rate"], row["metric"]): row for row in rows} for rows in comparisons]
     for row in document["comparisons"]:
         each = [rows[row["against"], row["rate"], row["metric"]] for rows in alone]
         differences = [float("nan") if one["difference"] is None else one["difference"] for one in each]
-        _, low, high = over_seeds(differences, first.settings.level)
+        _, low, high = over_seeds(differences, whole.settings.level)
         row["marks"] = "".join(mark(one) for one in each)
         row["differences"] = [rounded(difference) for difference in differences]
         row["seeds_low"], row["seeds_high"] = rounded(low), rounded(high)
-    return document | {"passes": first.passes, "settings": asdict(first.settings), "seeds": len(evaluations)}
+    return document | {"passes": whole.passes, "settings": asdict(whole.settings), "seeds": len(evaluations)}
+
+
+def _chained(cells: Sequence[Cell]) -> Cell:
+    return replace(
+        cells[0],
+        statuses=[[s for row in rows for s in row] for rows in zip(*(cell.statuses for cell in cells), strict=True)],
+        quantities={name: np.concatenate([cell.quantities[name] for cell in cells], axis=1) for name in QUANTITIES},
+    )
 
 
 def _stacked(cells: Sequence[Cell]) -> Cell:

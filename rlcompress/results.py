@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from rlcompress.errors import UserError
 from rlcompress.evaluation import Cell, Evaluation, Settings
 from rlcompress.metrics import QUANTITIES
-from rlcompress.pooling import pool, pooled_document, without_seed
+from rlcompress.pooling import chain, pool, pooled_document, without_seed
 from rlcompress.summary import Row, summarise
 from rlcompress.tables import text_table
 from rlcompress.words import Example, Status
@@ -126,20 +126,39 @@ def pooled(paths: Sequence[Path], name: Callable[[str], str] = str) -> Row:
     Raises:
         UserError: results of other rows or settings, or of other methods, than the first's.
     """
+    evaluations = _alike(paths, name)
+    for path, other in zip(paths, evaluations, strict=True):
+        if [e.id for e in other.examples] != [e.id for e in evaluations[0].examples]:
+            raise UserError(f"{path} measured other rows than {paths[0]}: pool results of one held-out set")
+    document: Row = json.loads(_json(pool(evaluations, _own_comparisons(paths, name))))
+    return document
+
+
+def pooled_splits(paths: Sequence[Path], name: Callable[[str], str] = str) -> Row:
+    """As `pooled`, for training seeds that each had a split of its own; a row counts for each that measured it.
+
+    Raises:
+        UserError: results of other methods, rates or metrics than the first's.
+    """
+    evaluations = _alike(paths, name)
+    document: Row = json.loads(_json(chain(evaluations, _own_comparisons(paths, name))))
+    return document
+
+
+def _alike(paths: Sequence[Path], name: Callable[[str], str]) -> list[Evaluation]:
+    """What was measured, under the names of `pooled`, by the same methods at the same rates."""
     evaluations = [_renamed(_stored(path), name) for path in paths]
     first = evaluations[0]
-    for path, other in zip(paths[1:], evaluations[1:], strict=True):
-        if [e.id for e in other.examples] != [e.id for e in first.examples]:
-            raise UserError(f"{path} measured other rows than {paths[0]}: pool results of one held-out set")
+    for path, other in zip(paths, evaluations, strict=True):
         if [(c.method, c.rate) for c in other.cells] != [(c.method, c.rate) for c in first.cells]:
             raise UserError(f"{path} measured other methods or rates than {paths[0]}: pool results of one study")
         if (other.settings.metrics, other.settings.reference) != (first.settings.metrics, first.settings.reference):
             raise UserError(f"{path} has other metrics or another reference than {paths[0]}: pool results of one study")
-    compared = [
-        [row | {"against": name(row["against"])} for row in load_results(path)["comparisons"]] for path in paths
-    ]
-    document: Row = json.loads(_json(pool(evaluations, compared)))
-    return document
+    return evaluations
+
+
+def _own_comparisons(paths: Sequence[Path], name: Callable[[str], str]) -> list[list[Row]]:
+    return [[row | {"against": name(row["against"])} for row in load_results(path)["comparisons"]] for path in paths]
 
 
 def _renamed(evaluation: Evaluation, name: Callable[[str], str]) -> Evaluation:

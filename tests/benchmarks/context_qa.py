@@ -29,10 +29,8 @@ from rlcompress.runs import RunDirectory
 CONFIG = "tune_configs/masking/context_qa.yaml"
 RESULTS = Path(__file__).parent / "results" / "context_qa"
 FILES = ("results.json", "items.parquet", "table.txt")
-BESIDE = (
-    *("random", "rare", "head", "self_information", "bm25_sentences", "embedding_sentences", "mix_sentences"),
-    *("prior", "supervised"),
-)
+SENTENCES = ("bm25_sentences", "embedding_sentences", "mix_sentences")
+BESIDE = ("random", "rare", "head", "self_information", *SENTENCES, "prior", "supervised")
 CONTROLS = {
     "query_free": ["policy.channels=text"],
     "retention_alone": ["reward.terms={answer_kept: 0.0}"],
@@ -58,17 +56,18 @@ def main() -> None:
     for seed in arguments.seeds:
         run = trained("context_qa", seed, [], arguments.set)
         keep([run], BESIDE, arguments.results / f"seed-{seed}")
-    for control in arguments.controls:
-        for seed in arguments.fewer_seeds:
-            other = trained(control, seed, ["supervised.steps=0", *CONTROLS[control]], arguments.set)
-            run = RunDirectory.open(other.path.parent / f"context_qa-{seed}")
-            keep([run, other], ("mix_sentences",), arguments.results / control / f"seed-{seed}")
+    for seed in arguments.fewer_seeds if arguments.controls else ():
+        run = RunDirectory.open(RUNS / f"context_qa-{seed}")
+        others = [
+            trained(name, seed, ["supervised.steps=0", *CONTROLS[name]], arguments.set) for name in arguments.controls
+        ]
+        keep([run, *others], ("mix_sentences",), arguments.results / "controls" / f"seed-{seed}")
     for source in arguments.sources:
         known, unknown = parted(source)
-        own = [f"data.source={known}", f"data.splits={json.dumps(MOST)}"]
+        own = [f"data.source={known}", f"data.splits={json.dumps(MOST)}", "supervised.steps=0"]
         for seed in arguments.fewer_seeds:
             run = trained(f"without_{source}", seed, own, arguments.set)
-            keep([run], BESIDE, arguments.results / f"without_{source}" / f"seed-{seed}", data=unknown)
+            keep([run], SENTENCES, arguments.results / f"without_{source}" / f"seed-{seed}", data=unknown)
 
 
 def questions() -> Path:

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlcompress.metrics import METRICS
-from rlcompress.results import load_results, pooled
+from rlcompress.results import load_results, pooled, pooled_splits
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = (("distortion_bits", 0.5, "shared judge, rate 0.5"), ("distortion_bits", 0.33, "shared judge, rate 0.33"))
 OWN = ("distortion_bits_adapted", 0.5, "own judge, rate 0.5")
 RETENTION = tuple(("answer_retention", rate, f"rate {rate:g}") for rate in (0.5, 0.33, 0.2))
+SOURCES = ("adversarial_qa", "duorc", "quoref")
 Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a study's table shows: the method that all others are paired with, and (metric, rate, heading) a column."""
+    """What a study's table shows: the method that all others are paired with, and (metric, rate, heading) a column.
+
+    `together` makes one document of the training seeds: `pooled_splits` where each had a held-out set of its own.
+    """
 
     reference: str
     columns: tuple[tuple[str, float, str], ...]
+    together: Callable[[Sequence[Path], Callable[[str], str]], Document] = pooled
 
 
 TABLES = {
     "masking": Table("rl", (*SHARED, OWN)),
     "ablation": Table("grpo", SHARED),
     "cotraining": Table("cotrained", (*SHARED, OWN)),
-    "context_qa": Table("context_qa", RETENTION),
-    "context_qa/query_free": Table("context_qa", RETENTION),
+    "context_qa": Table("context_qa", RETENTION, pooled_splits),
+    "context_qa/controls": Table("context_qa", RETENTION, pooled_splits),
+    **{f"context_qa/without_{source}": Table(f"without_{source}", RETENTION) for source in SOURCES},
 }
 
 
@@ -44,7 +51,7 @@ def markdown(study: str) -> str:
     """
     table = TABLES[study]
     folders = sorted((RESULTS / study).glob("seed-*"))
-    together = pooled(folders, without_seed)
+    together = table.together(folders, without_seed)
     seeds = [load_results(folder)["comparisons"] for folder in folders]
     methods = {row["method"] for row in together["results"]} - {"identity"}
     metric, rate, _ = table.columns[0]

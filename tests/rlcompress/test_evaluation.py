@@ -9,7 +9,7 @@ import pytest
 from rlcompress.data.dataset import row_hash
 from rlcompress.errors import UserError
 from rlcompress.evaluation import evaluate, refuse_trained
-from rlcompress.results import FILES, load_results, pooled, read_jsonl, recompute, write_results
+from rlcompress.results import FILES, load_results, pooled, pooled_splits, read_jsonl, recompute, write_results
 from rlcompress.selection import select
 from rlcompress.summary import summarise
 from rlcompress.tables import is_significant, text_table
@@ -330,6 +330,31 @@ def test_pooled_results_average_training_seeds(tmp_path):
     assert difference["ci_high"] - difference["ci_low"] < max(row["ci_high"] - row["ci_low"] for row in each)
 
 
+def test_seeds_with_splits_of_their_own_weigh_each_row_once(tmp_path):
+    """The mean is that over all rows of all seeds; a document that both measured is one group of the bootstrap."""
+    folders = [tmp_path / "0", tmp_path / "7"]
+    parts = rows()[: len(rows()) // 2 + 1], rows()[len(rows()) // 2 - 1 :]
+    for folder, part, seed in zip(folders, parts, (0, 7), strict=True):
+        one = run(part, methods=(Trained(seed), ShortestFirst(), Random()), rates=(0.5,), reference=f"rl-{seed}")
+        write_results(one, folder)
+    document = pooled_splits(folders, lambda name: name.partition("-")[0])
+    alone = [load_results(folder) for folder in folders]
+    metric = "achieved_rate"
+    for method, names in (("rl", ("rl-0", "rl-7")), ("short", ("short",) * 2), ("random", ("random",) * 2)):
+        kept = source = 0.0
+        for folder, name in zip(folders, names, strict=True):
+            items = pq.read_table(folder / "items.parquet").to_pylist()
+            chosen = [row for row in items if row["method"] == name]
+            kept += sum(row["kept_tokens"] for row in chosen) / len({row["seed"] for row in chosen})
+            source += sum(row["source_tokens"] for row in chosen) / len({row["seed"] for row in chosen})
+        assert figure(document, method, 0.5, metric)["mean"] == pytest.approx(kept / source, abs=1e-6)
+    together = compared(document, "short", 0.5, metric)
+    groups = {example.group for part in parts for example in part}
+    assert together["groups"] == len(groups) < sum(compared(one, "short", 0.5, metric)["groups"] for one in alone)
+    assert together["differences"] == [compared(one, "short", 0.5, metric)["difference"] for one in alone]
+    assert len(together["marks"]) == 2
+
+
 def test_results_of_different_studies_are_not_pooled(tmp_path):
     for name, examples, methods in (
         ("a", rows(), (LongestFirst(), ShortestFirst())),
@@ -339,5 +364,7 @@ def test_results_of_different_studies_are_not_pooled(tmp_path):
         write_results(run(examples, methods=methods), tmp_path / name)
     with pytest.raises(UserError, match="measured other methods or rates"):
         pooled([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(UserError, match="measured other methods or rates"):
+        pooled_splits([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(UserError, match="measured other rows"):
         pooled([tmp_path / "a", tmp_path / "c"])
