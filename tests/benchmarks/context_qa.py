@@ -4,10 +4,10 @@ Trains `tune_configs/masking/context_qa.yaml` on questions over contexts with fi
 context, and measures each policy beside the baselines on contexts that its training never saw: one split of 49 contexts
 favours this method or that by several points, five of them say more. The controls are trained with the first three
 seeds and each compared with the policy of its seed: the same policy deaf to the question, and either term of the reward
-alone. Last, each source of questions is left out of the training and then asked, all of it. Rows come from
-`context-qa/train.jsonl` in the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's;
-`--set embedder.model=FOLDER` takes a local one. Figures and per-item scores are kept under
-`tests/benchmarks/results/context_qa/`.
+alone. The policies of all seeds are also measured at rates that they were not trained for. Last, each source of
+questions is left out of the training and then asked, all of it. Rows come from `context-qa/train.jsonl` in the folder
+that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's; `--set embedder.model=FOLDER` takes a local one.
+Figures and per-item scores are kept under `tests/benchmarks/results/context_qa/`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "context_qa"
 FILES = ("results.json", "items.parquet", "table.txt")
 SENTENCES = ("bm25_sentences", "embedding_sentences", "mix_sentences")
 BESIDE = ("random", "rare", "head", "self_information", *SENTENCES, "prior", "supervised")
+CURVE = (0.9, 0.8, 0.65, 0.5, 0.33, 0.2, 0.1)
 CONTROLS = {
     "query_free": ["policy.channels=text"],
     "retention_alone": ["reward.terms={answer_kept: 0.0}"],
@@ -47,6 +48,7 @@ def main() -> None:
     options.add_argument(
         "--seeds", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="of the policy; none: no new one"
     )
+    options.add_argument("--curve", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="seeds measured at more rates")
     options.add_argument("--controls", nargs="*", default=list(CONTROLS), help="which are trained beside it")
     options.add_argument("--sources", nargs="*", default=list(SOURCES), help="which are left out of the training")
     options.add_argument("--fewer-seeds", type=int, nargs="+", default=[0, 1, 2], help="of controls and sources")
@@ -56,6 +58,9 @@ def main() -> None:
     for seed in arguments.seeds:
         run = trained("context_qa", seed, [], arguments.set)
         keep([run], BESIDE, arguments.results / f"seed-{seed}")
+    for seed in arguments.curve:
+        run = RunDirectory.open(RUNS / f"context_qa-{seed}")
+        keep([run], ("random", "head", *SENTENCES), arguments.results / "curve" / f"seed-{seed}", rates=CURVE)
     for seed in arguments.fewer_seeds if arguments.controls else ():
         run = RunDirectory.open(RUNS / f"context_qa-{seed}")
         others = [
@@ -92,9 +97,15 @@ def trained(name: str, seed: int, own: list[str], changes: list[str]) -> RunDire
     return train(load_config(CONFIG, overrides), command=f"make study-context_qa ({name}, seed {seed})", overwrite=True)
 
 
-def keep(runs: list[RunDirectory], beside: Sequence[str], folder: Path, data: Path | None = None) -> None:
+def keep(
+    runs: list[RunDirectory],
+    beside: Sequence[str],
+    folder: Path,
+    data: Path | None = None,
+    rates: Sequence[float] | None = None,
+) -> None:
     """Compare runs of one seed on their held-out rows, or on all of a file; keep figures, items and validations."""
-    compared = compare([run.path for run in runs], None if data is None else str(data), methods=beside)
+    compared = compare([run.path for run in runs], None if data is None else str(data), rates, methods=beside)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in FILES:

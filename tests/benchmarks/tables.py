@@ -16,6 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 SHARED = (("distortion_bits", 0.5, "shared judge, rate 0.5"), ("distortion_bits", 0.33, "shared judge, rate 0.33"))
 OWN = ("distortion_bits_adapted", 0.5, "own judge, rate 0.5")
 RETENTION = tuple(("answer_retention", rate, f"rate {rate:g}") for rate in (0.5, 0.33, 0.2))
+CURVE = tuple(("answer_retention", rate, f"{rate:g}") for rate in (0.9, 0.8, 0.65, 0.5, 0.33, 0.2, 0.1))
 SOURCES = ("adversarial_qa", "duorc", "quoref")
 Document = dict[str, Any]
 
@@ -38,6 +39,7 @@ TABLES = {
     "cotraining": Table("cotrained", (*SHARED, OWN)),
     "context_qa": Table("context_qa", RETENTION, pooled_splits),
     "context_qa/controls": Table("context_qa", RETENTION, pooled_splits),
+    "context_qa/curve": Table("context_qa", CURVE, pooled_splits),
     **{f"context_qa/without_{source}": Table(f"without_{source}", RETENTION) for source in SOURCES},
 }
 
