@@ -9,6 +9,7 @@ from pathlib import Path
 from cluster import stages
 from cluster.asking import baseline_methods
 from cluster.evaluating import Bench, chosen, measured, measuring_judge, reward_judge, rows_of
+from cluster.probing import probes, with_original
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
@@ -30,6 +31,8 @@ def compare(
     methods: Sequence[str] | None = None,
     skip_trained: bool = False,
     slices: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    reader: str | None = None,
 ) -> Path:
     """Evaluate all targets on the same held-out rows under one judge; returns the folder of the results.
 
@@ -47,6 +50,8 @@ def compare(
         methods: baselines and starting points beside the targets; None are none.
         skip_trained: drop rows that were trained on instead of refusing.
         slices: instead of `evaluate.slices`.
+        metrics: instead of `evaluate.metrics`.
+        reader: instead of `evaluate.reader`, or the first run's own.
 
     Raises:
         UserError: two targets of one name, budgets counted by different tokenizers, and what `evaluate` raises.
@@ -58,7 +63,7 @@ def compare(
     run = RunDirectory.open(first) if (first / "config.yaml").is_file() else None
     if run is None and (judge is None or data is None):
         raise UserError(f"{first} is an artifact alone: give --judge MODEL and --data FILE, or name a run first")
-    config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices)
+    config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices, metrics, reader)
     prepared = stages.prepared_data(config) if run else None
     artifacts = [find_artifact(target) for target in targets]
     compressors = [Compressor.from_pretrained(artifact, config.device) for artifact in artifacts]
@@ -67,7 +72,7 @@ def compare(
     trained = {row for artifact in artifacts for row in read_manifest(artifact).trained_rows}
     fresh = refuse_trained(examples, trained, skip_trained)
     built: list[Method] = [CompressorMethod(one, name) for one, name in zip(compressors, names, strict=True)]
-    beside = [name for name in methods or () if name not in names]
+    beside = [name for name in with_original(methods or (), config.evaluate.metrics) if name not in names]
     train = prepared.examples("train") if prepared else []
     if run is not None:
         starts = [name for name in beside if name in stages.STARTS and (run.path / name).is_dir()]
@@ -92,6 +97,7 @@ def compare(
         config.seed,
         config.data,
         _trainings(targets, names, [method.name for method in built]),
+        probes(config, run),
     )
     return measured(bench, fresh, path, Path(out) if out else first / "comparison", len(examples) - len(fresh))
 

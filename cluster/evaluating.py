@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from cluster import stages
 from cluster.asking import baseline_methods
 from cluster.judges import ready_judges
+from cluster.probing import probes, with_original
 from cluster.session import ray_session
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import BASELINES, Method, require_baselines
@@ -28,6 +29,7 @@ from rlcompress.judges.adapt import adapt_judge
 from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
+from rlcompress.probes import Probe
 from rlcompress.report import write_report
 from rlcompress.results import write_results
 from rlcompress.runs import RunDirectory, find_artifact
@@ -52,6 +54,7 @@ class Bench:
     seed: int
     data: DataConfig = field(default_factory=DataConfig)
     trainings: Mapping[str, str] = field(default_factory=dict)  # methods that differ by seed only: their common name
+    probes: Sequence[Probe] = ()
 
 
 def evaluate(
@@ -64,6 +67,8 @@ def evaluate(
     methods: Sequence[str] | None = None,
     skip_trained: bool = False,
     slices: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    reader: str | None = None,
 ) -> Path:
     """Evaluate a run, or an artifact alone, on its held-out split or on a file; returns the folder of the results.
 
@@ -77,15 +82,18 @@ def evaluate(
         methods: instead of `evaluate.methods`.
         skip_trained: drop rows that were trained on instead of refusing.
         slices: instead of `evaluate.slices`.
+        metrics: instead of `evaluate.metrics`.
+        reader: instead of `evaluate.reader`.
 
     Raises:
-        UserError: nothing to evaluate, no judge, rows that were trained on, an unknown method.
+        UserError: nothing to evaluate, no judge, rows that were trained on, an unknown method, a metric that cannot be
+            computed.
     """
     artifact = find_artifact(target)
     run = RunDirectory.open(target) if (Path(target) / "config.yaml").is_file() else None
     if run is None and (judge is None or data is None):
         raise UserError(f"{target} is an artifact alone: give --judge MODEL and --data FILE, or evaluate its run")
-    config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices)
+    config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices, metrics, reader)
     prepared = stages.prepared_data(config) if run else None
     examples, path = rows_of(config, data, prepared)
     fresh = refuse_trained(examples, read_manifest(artifact).trained_rows, skip_trained)
@@ -111,10 +119,13 @@ def baselines(
     seeds: int | None = None,
     out: str | Path | None = None,
     slices: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    reader: str | None = None,
 ) -> Path:
     """Measure baselines alone, without any trained policy; judges are trained or taken from the cache."""
-    config = chosen(config, rates, seeds, methods, slices)
-    names = [name for name in config.evaluate.methods if name in BASELINES or methods]
+    config = chosen(config, rates, seeds, methods, slices, metrics, reader)
+    named = [name for name in config.evaluate.methods if name in BASELINES or methods]
+    names = with_original(named, config.evaluate.metrics)
     require_baselines(names, "--methods")
     prepared = stages.prepared_data(config)
     examples, path = rows_of(config, data, prepared)
@@ -132,7 +143,17 @@ def baselines(
         prepared=prepared,
         judge=None if asked.reward.silent else load_judge(folder / "judges" / "reward"),
     )
-    bench = Bench(built, names[0], prepared.segmenter, judge, train, config.evaluate, config.seed, config.data)
+    bench = Bench(
+        built,
+        names[0],
+        prepared.segmenter,
+        judge,
+        train,
+        config.evaluate,
+        config.seed,
+        config.data,
+        probes=probes(config, None),
+    )
     measured(bench, fresh, path, folder)
     return folder
 
@@ -143,10 +164,12 @@ def chosen(
     seeds: int | None,
     methods: Sequence[str] | None,
     slices: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
+    reader: str | None = None,
 ) -> RunConfig:
     """`config` with what the command line chose instead."""
-    lists = {"rates": rates, "methods": methods, "slices": slices}
-    asked = {"seeds": seeds, **{key: value and tuple(value) for key, value in lists.items()}}
+    lists = {"rates": rates, "methods": methods, "slices": slices, "metrics": metrics}
+    asked = {"seeds": seeds, "reader": reader, **{key: value and tuple(value) for key, value in lists.items()}}
     section = {**config.evaluate.model_dump(), **{key: value for key, value in asked.items() if value is not None}}
     try:
         return config.model_copy(update={"evaluate": EvaluateConfig.model_validate(section)})
@@ -179,14 +202,27 @@ def _bench(
         ]
     train = prepared.examples("train") if prepared else []
     methods += baseline_methods(
-        [name for name in config.evaluate.methods if name not in ("rl", *stages.STARTS)],
+        [
+            name
+            for name in with_original(config.evaluate.methods, config.evaluate.metrics)
+            if name not in ("rl", *stages.STARTS)
+        ],
         config,
         tokenizer=compressor.segmenter.tokenizer,
         prepared=prepared,
         judge=reward_judge(run),
     )
-    shared = measuring_judge(run, judge)
-    return Bench(methods, "rl", compressor.segmenter, shared, train, config.evaluate, config.seed, config.data)
+    return Bench(
+        methods,
+        "rl",
+        compressor.segmenter,
+        measuring_judge(run, judge),
+        train,
+        config.evaluate,
+        config.seed,
+        config.data,
+        probes=probes(config, run),
+    )
 
 
 def reward_judge(run: RunDirectory | None) -> ReconstructionJudge | None:
@@ -221,7 +257,9 @@ def measured(bench: Bench, examples: list[Example], path: Path | None, folder: P
         seeds=settings.seeds,
         bootstrap=settings.bootstrap,
         seed=bench.seed,
+        metrics=settings.metrics,
         reference=bench.reference,
+        probes=bench.probes,
         adapt=adapt,
         adapt_examples=bench.train[:_ADAPT_TEXTS] if adapt else (),
         path=path,

@@ -17,6 +17,7 @@ from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.judges.build import bits_saved
 from rlcompress.judges.reading import load_reader, make_reader, reader_key
+from rlcompress.models.presence import require_model
 from rlcompress.publish import publishing, why_torn
 from rlcompress.rewards.terms import reads
 from rlcompress.runs import RunDirectory
@@ -35,6 +36,18 @@ class ReaderService(JudgeService):
 def wanted(config: RunConfig) -> bool:
     """Whether a term of the reward asks for a reader."""
     return bool(reads(config.reward))
+
+
+def require_named(config: RunConfig) -> None:
+    """Refuse an `evaluate.reader` that nothing can be loaded from.
+
+    Raises:
+        UserError: naming the key.
+    """
+    name = config.evaluate.reader
+    if name is not None and not (Path(name) / "judge.json").is_file():
+        own = {config.judges.reader.model} if wanted(config) else set()
+        require_model("evaluate.reader", name, ("builtin:overlap", *own & {"builtin:causal"}))
 
 
 def ready_reader(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:

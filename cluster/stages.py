@@ -27,6 +27,7 @@ from rlcompress.device import choose_device
 from rlcompress.judges.build import bits_saved, load_judge
 from rlcompress.judges.reading import BUILTIN as BUILTIN_READERS
 from rlcompress.judges.silent import NONE
+from rlcompress.metrics import Source, chosen_metrics
 from rlcompress.models.causal import BUILTIN as BUILTIN_LANGUAGE_MODEL
 from rlcompress.models.embedder import BUILTIN as BUILTIN_EMBEDDER
 from rlcompress.models.imitation import imitate
@@ -84,11 +85,23 @@ def checked_data(config: RunConfig) -> Prepared:
     require_model("embedder.model", config.embedder.model, (BUILTIN_EMBEDDER,), config.trust_remote_code)
     require_model("baselines.language_model.model", asked, (BUILTIN_LANGUAGE_MODEL,), config.trust_remote_code)
     require_baselines([name for name in config.evaluate.methods if name not in ("rl", *STARTS)], "evaluate.methods")
+    readers.require_named(config)
     protected_spans("", config.env.protect)
     terms = Reward(config.reward.model_copy(update={"importance": "none"}))
     prepared = prepared_data(config)
     terms.check(prepared.examples("train"))
+    chosen_metrics(config.evaluate.metrics, prepared.examples("test")[: config.evaluate.texts], askable(config))
     return prepared
+
+
+def askable(config: RunConfig) -> set[Source]:
+    """Who the evaluation at the end of a run can ask."""
+    asked: dict[Source, bool] = {
+        "judge": not config.judges.heldout.silent,
+        "adapted judge": bool(config.evaluate.adapt_steps) and not config.judges.heldout.silent,
+        "reader": config.evaluate.reader is not None or readers.wanted(config),
+    }
+    return {source for source, there in asked.items() if there}
 
 
 def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:

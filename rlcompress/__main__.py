@@ -201,6 +201,8 @@ def _evaluate(arguments: Arguments) -> None:
         methods=arguments.methods,
         skip_trained=arguments.skip_trained,
         slices=arguments.slices,
+        metrics=arguments.metrics,
+        reader=arguments.reader,
     )
     print(written)
 
@@ -208,8 +210,8 @@ def _evaluate(arguments: Arguments) -> None:
 def _baselines(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
     config = _config(arguments)
-    asked = {key: getattr(arguments, key) for key in ("data", "rates", "methods", "seeds", "out", "slices")}
-    print(cluster.baselines(config, **asked))
+    keys = ("data", "rates", "methods", "seeds", "out", "slices", "metrics", "reader")
+    print(cluster.baselines(config, **{key: getattr(arguments, key) for key in keys}))
 
 
 def _report(arguments: Arguments) -> None:

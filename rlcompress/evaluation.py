@@ -19,15 +19,22 @@ import numpy as np
 from rlcompress.baselines import Method, mean_passes
 from rlcompress.data.dataset import row_hash
 from rlcompress.data.manifest import file_sha256
-from rlcompress.errors import JudgeUnavailable, UserError
+from rlcompress.errors import UserError
 from rlcompress.judges.silent import NONE
-from rlcompress.metrics import METRICS, QUANTITIES, compression_quantities, judgement_quantities
+from rlcompress.metrics import (
+    METRICS,
+    QUANTITIES,
+    SHARED_METRICS,
+    Source,
+    chosen_metrics,
+    compression_quantities,
+    judgement_quantities,
+)
+from rlcompress.probes import Probe, judged
 from rlcompress.selection import select
 from rlcompress.text.segment import Segmenter
-from rlcompress.words import Compression, Example, FloatArray, Judge, Judgement, JudgeRequest, Status
+from rlcompress.words import Compression, Example, FloatArray, Judge, JudgeRequest, Status
 
-ADAPTED = "distortion_bits_adapted"
-SHARED_METRICS = ("distortion_bits", "token_accuracy", "achieved_rate", "answer_retention", "answer_span")
 REFERENCE = "rl"
 
 Adapt = Callable[[str, list[JudgeRequest]], Judge]
@@ -85,6 +92,7 @@ class Evaluation:
     passes: dict[str, float] = field(default_factory=dict)  # of each method: model passes a text, the mean over items
     slices: dict[str, list[str]] = field(default_factory=dict)  # by name of a slicing: the label of each item
     trainings: dict[str, str] = field(default_factory=dict)  # methods that differ by seed only: their common name
+    models: dict[str, str] = field(default_factory=dict)  # who was asked beside the judge: the version of each
 
 
 def refuse_trained(examples: Sequence[Example], trained_hashes: Collection[str], skip: bool = False) -> list[Example]:
@@ -120,8 +128,9 @@ def evaluate(
     seeds: int = 5,
     bootstrap: int = 2000,
     seed: int = 0,
-    metrics: Sequence[str] = SHARED_METRICS,
+    metrics: Sequence[str] | None = None,
     reference: str = REFERENCE,
+    probes: Sequence[Probe] = (),
     adapt: Adapt | None = None,
     adapt_examples: Sequence[Example] = (),
     path: Path | None = None,
@@ -141,9 +150,9 @@ def evaluate(
         seeds: runs of each stochastic method.
         bootstrap: draws of the intervals.
         seed: first seed of the stochastic methods and seed of the bootstrap.
-        metrics: names of `METRICS`; those of answers are left out where no row has one, those of a judge where it says
-            nothing.
+        metrics: names of `METRICS`, each of which is computed; None takes those of `SHARED_METRICS` that can be.
         reference: the method that all others are compared with.
+        probes: who is asked beside the judge, where a metric needs it.
         adapt: trains a judge on a method's own masks of `adapt_examples` (training texts) and adds the metric
             `distortion_bits_adapted`.
         adapt_examples: texts that the judges adapt on.
@@ -154,19 +163,28 @@ def evaluate(
         batch: requests in one call of the judge.
 
     Raises:
-        UserError: no rows, an unknown metric, or the reference method cannot run. Any other method that cannot run is
-            listed in `unavailable`.
+        UserError: no rows, a metric that cannot be computed, or the reference method cannot run. Any other method that
+            cannot run is listed in `unavailable`.
     """
-    settings = Settings(tuple(rates), seeds, bootstrap, seed, _metrics(metrics, examples, judge, adapt), reference)
     if not examples:
         raise UserError("there are no rows to evaluate: give a file with at least one text")
+    chosen = chosen_metrics(metrics, examples, _sources(judge, adapt, probes))
+    settings = Settings(tuple(rates), seeds, bootstrap, seed, chosen, reference)
+    asked = [probe for probe in probes if any(METRICS[name].source == probe.source for name in chosen)]
     names = [method.name for method in methods]
     assert len(set(names)) == len(names), f"methods must have different names, got {names}"
     described = _describe(examples, path, skipped)
     result = Evaluation(
-        settings, described, judge.version, list(examples), [], slices=dict(slices), trainings=dict(trainings)
+        settings,
+        described,
+        judge.version,
+        list(examples),
+        [],
+        slices=dict(slices),
+        trainings=dict(trainings),
+        models={probe.source: probe.version for probe in asked},
     )
-    bench = _Bench(list(examples), segmenter, judge, batch)
+    bench = _Bench(list(examples), segmenter, judge, batch, asked)
     tuning = _Bench(list(adapt_examples), segmenter, judge, batch)
     for method in methods:
         try:
@@ -186,17 +204,14 @@ def evaluate(
     return result
 
 
-def _metrics(metrics: Sequence[str], examples: Sequence[Example], judge: Judge, adapt: Adapt | None) -> tuple[str, ...]:
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
-    answered = any(example.answer for example in examples)
-    chosen = [name for name in metrics if answered or not METRICS[name].needs_answer]
-    if judge.version == NONE:
-        chosen = [name for name in chosen if not METRICS[name].needs_judge]
-    if adapt is not None and ADAPTED not in chosen:
-        chosen.append(ADAPTED)
-    return tuple(chosen)
+def _sources(judge: Judge, adapt: Adapt | None, probes: Sequence[Probe]) -> set[Source]:
+    """Who can be asked."""
+    sources: set[Source] = {probe.source for probe in probes}
+    if judge.version != NONE:
+        sources.add("judge")
+    if adapt is not None:
+        sources.add("adapted judge")
+    return sources
 
 
 def _describe(examples: Sequence[Example], path: Path | None, skipped: int) -> dict[str, object]:
@@ -238,11 +253,14 @@ def _outputs(method: Method, rate: float, compressions_SI: list[list[Compression
 class _Bench:
     """The items, their units and their judge: what all methods share."""
 
-    def __init__(self, examples: list[Example], segmenter: Segmenter, judge: Judge, batch: int) -> None:
+    def __init__(
+        self, examples: list[Example], segmenter: Segmenter, judge: Judge, batch: int, probes: Sequence[Probe] = ()
+    ) -> None:
         self.examples = examples
         self.units = [segmenter(example.text) for example in examples]
         self.judge = judge
         self.batch = batch
+        self.probes = probes
 
     def compress(self, method: Method, rate: float, seeds: Sequence[int]) -> list[list[Compression]]:
         """Compressions [S][I] of all items under each seed; a method that keeps all is asked for rate 1."""
@@ -263,37 +281,27 @@ class _Bench:
     def measure(
         self, method: Method, rate: float, compressions_SI: list[list[Compression]], adapted: Judge | None
     ) -> Cell:
-        quantities = {name: np.full((len(compressions_SI), len(self.examples)), np.nan) for name in QUANTITIES}
+        names = [*QUANTITIES, *(name for probe in self.probes for name in probe.quantities)]
+        quantities = {name: np.full((len(compressions_SI), len(self.examples)), np.nan) for name in names}
         statuses: list[list[Status]] = []
         for s, compressions_I in enumerate(compressions_SI):
             requests = self.requests(compressions_I)
             verdicts = judged(self.judge, requests, self.batch)
             own = judged(adapted, requests, self.batch) if adapted else None
+            findings = [probe.ask(requests, self.batch) for probe in self.probes]
             for i, (compression, verdict) in enumerate(zip(compressions_I, verdicts, strict=True)):
                 found = compression_quantities(compression, self.examples[i].answer) | judgement_quantities(verdict)
                 if own:
                     by_own = judgement_quantities(own[i])
                     found |= {"adapted_bits": by_own["bits"], "adapted_tokens": by_own["tokens"]}
+                for finding_I in findings:
+                    found |= finding_I[i].quantities
                 for name, value in found.items():
                     quantities[name][s, i] = value
-            statuses.append(
-                [
-                    c.status if c.status is not Status.OK else v.status
-                    for c, v in zip(compressions_I, verdicts, strict=True)
-                ]
-            )
+            said = [compressions_I, verdicts, *findings]
+            statuses.append([_first_trouble([one.status for one in each]) for each in zip(*said, strict=True)])
         return Cell(method.name, rate, method.stochastic, statuses, quantities)
 
 
-def judged(judge: Judge, requests: Sequence[JudgeRequest], batch: int) -> list[Judgement]:
-    """Verdicts in batches; a batch that the judge did not answer counts as failed, item by item."""
-    verdicts: list[Judgement] = []
-    for start in range(0, len(requests), batch):
-        asked = requests[start : start + batch]
-        try:
-            answers = judge.judge(asked)
-        except JudgeUnavailable as why:
-            answers = [Judgement.failed(str(why), judge.version) for _ in asked]
-        assert len(answers) == len(asked), f"the judge answered {len(answers)} of {len(asked)} requests"
-        verdicts.extend(answers)
-    return verdicts
+def _first_trouble(statuses: Sequence[Status]) -> Status:
+    return next((status for status in statuses if status is not Status.OK), Status.OK)

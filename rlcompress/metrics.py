@@ -6,23 +6,27 @@ denominators, never a mean of ratios. Items, seeds and bootstrap draws all go th
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rlcompress.errors import UserError
 from rlcompress.text.bare import bare_words
-from rlcompress.words import Compression, Judgement, Status
+from rlcompress.words import Compression, Example, Judgement, Status
+
+Source = Literal["judge", "adapted judge", "reader"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A ratio of two quantities of `QUANTITIES`, and which way is better."""
+    """A ratio of two quantities of `QUANTITIES` or `FURTHER`, and which way is better."""
 
     numerator: str
     denominator: str
     better: Literal["lower", "higher", "neither"]
     meaning: str
     needs_answer: bool = False
-    needs_judge: bool = False
+    source: Source | None = None  # who is asked for its quantities; None: the text shows them
 
 
 # What is stored of each (method, rate, seed, item): enough to compute every metric again.
@@ -39,21 +43,67 @@ QUANTITIES = (
     "answer_contiguous",
     "answers",
 )
+FURTHER = ("reader_exact", "reader_f1", "reads")  # stored too where a metric asks for them
 
 METRICS: dict[str, Metric] = {
     "distortion_bits": Metric(
-        "bits", "tokens", "lower", "bits of the dropped tokens per original token", needs_judge=True
+        "bits", "tokens", "lower", "bits of the dropped tokens per original token", source="judge"
     ),
     "token_accuracy": Metric(
-        "hits", "dropped", "higher", "dropped tokens that the judge guesses right", needs_judge=True
+        "hits", "dropped", "higher", "dropped tokens that the judge guesses right", source="judge"
     ),
     "achieved_rate": Metric("kept_tokens", "source_tokens", "neither", "kept reader tokens per source token"),
     "answer_retention": Metric("answer_kept", "answers", "higher", "answers whose every word survives", True),
     "answer_span": Metric("answer_contiguous", "answers", "higher", "answers that survive in one piece", True),
     "distortion_bits_adapted": Metric(
-        "adapted_bits", "adapted_tokens", "lower", "distortion_bits by a judge adapted to the method's own masks"
+        "adapted_bits",
+        "adapted_tokens",
+        "lower",
+        "distortion_bits by a judge adapted to the method's own masks",
+        source="adapted judge",
     ),
+    "reader_exact": Metric("reader_exact", "reads", "higher", "questions that a reader answers right", True, "reader"),
+    "reader_f1": Metric("reader_f1", "reads", "higher", "word F1 of a reader's answers", True, "reader"),
 }
+ADAPTED = "distortion_bits_adapted"
+SHARED_METRICS = ("distortion_bits", "token_accuracy", "achieved_rate", "answer_retention", "answer_span")
+
+_MENDS: dict[Source, str] = {
+    "judge": "judges.heldout.model is none: name a judge",
+    "adapted judge": "no judge is adapted: set evaluate.adapt_steps above 0",
+    "reader": "no reader is there: set evaluate.reader, or give --reader MODEL",
+}
+
+
+def chosen_metrics(
+    listed: Sequence[str] | None, examples: Sequence[Example], sources: Collection[Source]
+) -> tuple[str, ...]:
+    """The metrics that will be computed: all that are listed; without a list those of `SHARED_METRICS` that can be.
+
+    `distortion_bits_adapted` is always among them where judges are adapted.
+
+    Raises:
+        UserError: a listed metric is unknown, nobody is there to ask for it, or no row has what it needs.
+    """
+    names = dict.fromkeys(SHARED_METRICS if listed is None else listed)
+    if unknown := [name for name in names if name not in METRICS]:
+        raise UserError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+    missing = {name: why for name in names if (why := _missing(METRICS[name], examples, sources))}
+    if missing and listed is not None:
+        name, why = next(iter(missing.items()))
+        raise UserError(f"evaluate.metrics lists {name}, and {why}; or leave it out")
+    chosen = [name for name in names if name not in missing]
+    return (*chosen, ADAPTED) if "adapted judge" in sources and ADAPTED not in chosen else tuple(chosen)
+
+
+def _missing(metric: Metric, examples: Sequence[Example], sources: Collection[Source]) -> str:
+    """Why it cannot be computed, and the mend; empty where it can."""
+    if metric.source is not None and metric.source not in sources:
+        return _MENDS[metric.source]
+    asked = metric.source == "reader"
+    if metric.needs_answer and not any(e.answer and (e.question or not asked) for e in examples):
+        return f"no row has {'a question and ' if asked else ''}an answer: give data with some"
+    return ""
 
 
 def distortion_bits(judgement: Judgement) -> float:

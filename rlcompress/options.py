@@ -150,4 +150,6 @@ def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: evaluate.methods")
     parser.add_argument("--seeds", type=int, metavar="N", help="default: evaluate.seeds")
     parser.add_argument("--slices", nargs="+", metavar="NAME", help="parts measured apart; default: evaluate.slices")
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help="each is computed; default: evaluate.metrics")
+    parser.add_argument("--reader", metavar="MODEL", help="answers questions from the texts; default: evaluate.reader")
     parser.add_argument("--out", metavar="DIR")

@@ -15,7 +15,6 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from rlcompress.evaluation import Cell, Evaluation
-from rlcompress.metrics import QUANTITIES
 from rlcompress.stability import over_seeds
 from rlcompress.summary import Row, comparison_rows, groups, rounded, summarise
 from rlcompress.tables import mark
@@ -96,7 +95,7 @@ def _chained(cells: Sequence[Cell]) -> Cell:
     return replace(
         cells[0],
         statuses=[[s for row in rows for s in row] for rows in zip(*(cell.statuses for cell in cells), strict=True)],
-        quantities={name: np.concatenate([cell.quantities[name] for cell in cells], axis=1) for name in QUANTITIES},
+        quantities={name: np.concatenate([cell.quantities[name] for cell in cells], 1) for name in cells[0].quantities},
     )
 
 
@@ -107,7 +106,7 @@ def _stacked(cells: Sequence[Cell]) -> Cell:
         cells[0],
         stochastic=True,
         statuses=[row for cell in cells for row in cell.statuses],
-        quantities={name: np.concatenate([cell.quantities[name] for cell in cells]) for name in QUANTITIES},
+        quantities={name: np.concatenate([cell.quantities[name] for cell in cells]) for name in cells[0].quantities},
     )
 
 

@@ -47,7 +47,7 @@ _SHOWN_SETTINGS = (
     "learner.lr",
     "warm_start.steps",
 )
-_PLOTTED = ("distortion_bits", "distortion_bits_adapted", "answer_retention")
+_PLOTTED = ("distortion_bits", "distortion_bits_adapted", "answer_retention", "reader_f1")
 
 
 def write_report(

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from rlcompress.errors import UserError
 from rlcompress.evaluation import Cell, Evaluation, Settings
-from rlcompress.metrics import QUANTITIES
+from rlcompress.metrics import FURTHER, QUANTITIES
 from rlcompress.pooling import chain, pool, pooled_document, without_seed
 from rlcompress.summary import Row, summarise
 from rlcompress.tables import text_table
@@ -36,6 +36,7 @@ def write_results(evaluation: Evaluation, out: Path) -> Row:
     out.mkdir(parents=True, exist_ok=True)
     beside = {"passes": evaluation.passes, "settings": asdict(evaluation.settings)}
     beside |= {"trainings": evaluation.trainings} if evaluation.trainings else {}
+    beside |= {"models": evaluation.models} if evaluation.models else {}
     figures = {"schema": SCHEMA, **_figures(evaluation), **beside}
     document: Row = json.loads(_json(figures))  # what is returned is what a reader of the file gets
     _replace(out / "outputs.jsonl", _lines(_output_rows(evaluation)))
@@ -99,6 +100,7 @@ def _stored(path: Path) -> Evaluation:
         passes=document.get("passes", {}),
         slices={name.removeprefix(_SLICE): columns[name][: len(examples)] for name in sliced},
         trainings=document.get("trainings", {}),
+        models=document.get("models", {}),
     )
 
 
@@ -183,7 +185,8 @@ def _output_rows(evaluation: Evaluation) -> Iterator[Row]:
 
 def _items(evaluation: Evaluation) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in ("method", "rate", "stochastic", "seed", "item", "status")}
-    columns |= {name: [] for name in ("id", "group", *QUANTITIES)}
+    measured = list(evaluation.cells[0].quantities) if evaluation.cells else list(QUANTITIES)
+    columns |= {name: [] for name in ("id", "group", *measured)}
     n_items = len(evaluation.examples)
     for cell in evaluation.cells:
         n_seeds = len(cell.statuses)
@@ -196,7 +199,7 @@ def _items(evaluation: Evaluation) -> pa.Table:
         columns["status"] += [status.value for row in cell.statuses for status in row]
         columns["id"] += [example.id for example in evaluation.examples] * n_seeds
         columns["group"] += [example.group for example in evaluation.examples] * n_seeds
-        for name in QUANTITIES:
+        for name in measured:
             columns[name] += cell.quantities[name].ravel().tolist()
         for name, labels in evaluation.slices.items():
             columns.setdefault(_SLICE + name, []).extend(labels * n_seeds)
@@ -207,7 +210,7 @@ def _cells(columns: dict[str, list[Any]]) -> tuple[list[Example], list[Cell]]:
     """Examples (without their texts) and cells; rows of a cell stand together, by seed and then by item."""
     n_items = max(columns["item"], default=-1) + 1
     examples = [Example(columns["id"][i], "", group=columns["group"][i]) for i in range(n_items)]
-    numbers = {name: np.asarray(columns[name], np.float64) for name in QUANTITIES}
+    numbers = {name: np.asarray(columns[name], np.float64) for name in (*QUANTITIES, *FURTHER) if name in columns}
     where: dict[tuple[str, float], list[int]] = {}
     for row, key in enumerate(zip(columns["method"], columns["rate"], strict=True)):
         where.setdefault(key, []).append(row)

@@ -12,6 +12,7 @@ _TOGETHER = (
     ("distortion_bits", "token_accuracy"),
     ("distortion_bits_adapted",),
     ("answer_retention", "answer_span"),
+    ("reader_f1", "reader_exact"),
 )
 
 
@@ -106,7 +107,8 @@ def _compared(comparison: Row | None) -> str:
 def text_table(document: Row) -> str:
     """The results as printed at the end of a command."""
     metrics = document["settings"]["metrics"]
-    tables = [_table(document, shown) for pair in _TOGETHER if (shown := [name for name in pair if name in metrics])]
+    pairs = [shown for pair in _TOGETHER if (shown := [name for name in pair if name in metrics])]
+    tables = [_table(document, shown) for shown in pairs or [metrics]]
     if "seeds" in document:
         tables.insert(0, f"Over {document['seeds']} training seeds:")
     parts = [*tables, "\n".join(_notes(document))]

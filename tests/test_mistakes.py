@@ -237,6 +237,12 @@ def test_a_port_that_is_no_port(refused, artifact):
         ("reward.terms.distorsion=1.0", ("reward.terms", "distorsion", "did you mean distortion?")),
         ("reward.terms.answer_kept=0.5", ("reward.terms.answer_kept", "needs an answer")),
         ("env.protect=['(unclosed']", ("(unclosed",)),
+        ("evaluate.metrics=[token_acuracy]", ("evaluate.metrics", "'token_acuracy'", "did you mean token_accuracy?")),
+        ("evaluate.metrics=[distortion_bits_adapted]", ("evaluate.metrics", "set evaluate.adapt_steps above 0")),
+        ("evaluate.metrics=[reader_f1]", ("evaluate.metrics lists reader_f1", "set evaluate.reader")),
+        ("evaluate.metrics=[answer_span]", ("evaluate.metrics lists answer_span", "no row has an answer")),
+        ("evaluate.reader=no/reader", ("evaluate.reader", "no/reader", "builtin:")),
+        ("evaluate.reader=builtin:causal", ("evaluate.reader", "builtin:causal", "use builtin:overlap")),
     ],
 )
 def test_names_that_are_used_late_are_refused_early(refused, rows, setting, says):
@@ -247,6 +253,7 @@ def test_options_of_an_evaluation(refused, artifact, rows):
     words = ["evaluate", artifact, "--data", rows, "--judge", "./no/judge"]
     refused(*words, "--rates", "1.5", says=("--rates", "1.5", "less than or equal to 1"))
     refused(*words, "--seeds", "0", says=("--seeds", "0", "greater than or equal to 1"))
+    refused(*words, "--metrics", "reader_f2", says=("--metrics", "'reader_f2'", "did you mean reader_f1?"))
     refused("baselines", "--methods", "rares", *small(rows), says=("--methods", "did you mean 'rare'?"))
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from rlcompress.config.baselines import BaselinesConfig as BaselinesConfig
 from rlcompress.config.embedding import EmbedderConfig as EmbedderConfig
+from rlcompress.config.evaluating import EvaluateConfig as EvaluateConfig
 from rlcompress.config.judging import CotrainConfig as CotrainConfig
 from rlcompress.config.judging import JudgeConfig as JudgeConfig
 from rlcompress.config.judging import JudgesConfig as JudgesConfig
@@ -212,39 +213,6 @@ class CheckpointConfig(Section):
     validate_every: Positive = Field(50, description="iterations between validations")
     validation_texts: Positive = 64
     patience: Positive | None = Field(None, description="validations without improvement before stopping early")
-
-
-SliceName = Annotated[str, StringConstraints(pattern=r"^(length|question_kind|group_prefix|field:.+)$")]
-
-
-class EvaluateConfig(Section):
-    rates: tuple[Rate, ...] = Field((0.5, 0.33), min_length=1)
-    methods: tuple[str, ...] = (
-        "identity",
-        "random",
-        "frequent",
-        "rare",
-        "short",
-        "long",
-        "head",
-        "tail",
-        "head_tail",
-        "stride",
-        "self_information",
-        "adaptive_add",
-        "prior",
-        "warm_start",
-    )
-    texts: Positive | None = Field(200, description="held-out texts used; none takes all")
-    seeds: Positive = Field(5, description="seeds of the stochastic baselines")
-    bootstrap: Positive = Field(2000, ge=100, description="bootstrap draws")
-    adapt_steps: NonNegative = Field(
-        0, description="steps of judges.heldout, adapted to each method's own masks; 0: none"
-    )
-    samples: Positive = Field(8, description="random texts shown in the report")
-    slices: tuple[SliceName, ...] = Field(
-        ("length", "question_kind"), description="parts measured apart: length, question_kind, group_prefix, field:NAME"
-    )
 
 
 class TrackingConfig(Section):

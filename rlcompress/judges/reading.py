@@ -23,7 +23,7 @@ from rlcompress.judges.overlap import OverlapReader
 from rlcompress.judges.reader import ReaderJudge, prompt
 from rlcompress.models.answering import CausalAnswerer
 from rlcompress.models.causal import load_causal, train_causal
-from rlcompress.models.presence import fingerprint
+from rlcompress.models.presence import fingerprint, positions
 from rlcompress.models.tokenizer import load_tokenizer
 from rlcompress.text.units import unit_starts
 from rlcompress.words import Example, Judge, JudgeRequest, Status
@@ -116,6 +116,26 @@ def _told(example: Example) -> str:
 def _write(folder: Path, config: ReaderJudgeConfig, reads: dict[str, float]) -> None:
     record = {"settings": config.model_dump(mode="json"), "reads": reads}
     (folder / "judge.json").write_text(json.dumps(record, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def reader_from_name(
+    name: str, settings: ReaderJudgeConfig, measures: Sequence[str], device: torch.device | None = None
+) -> ReaderJudge | OverlapReader:
+    """A reader from a reader's folder, a model folder, a hub id or `builtin:overlap`.
+
+    A model reads as much as it can: `settings.window` holds for one that does not say how much that is.
+
+    Raises:
+        UserError: nothing can be loaded from there.
+    """
+    if (Path(name) / "judge.json").is_file():
+        return load_reader(Path(name), measures, device)
+    if name == "builtin:overlap":
+        return OverlapReader(measures)
+    if name in BUILTIN:
+        raise UserError(f"{name} is trained in a run whose reward asks it: name the folder judges/reader of that run")
+    model = load_causal(name, window=positions(name) or settings.window, chunk=settings.chunk, device=device)
+    return ReaderJudge(CausalAnswerer(model), measures, answer_tokens=settings.answer_tokens)
 
 
 def load_reader(

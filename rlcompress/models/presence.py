@@ -34,6 +34,17 @@ def require_model(key: str, name: str, builtin: Sequence[str], trust_remote_code
         ) from error
 
 
+def positions(name: str) -> int | None:
+    """Most tokens that the model reads at once; None where its configuration does not say, or there is none."""
+    from transformers import AutoConfig
+
+    try:
+        longest = getattr(AutoConfig.from_pretrained(name), "max_position_embeddings", None)
+    except (OSError, ValueError):
+        return None
+    return None if longest is None else int(longest)
+
+
 def fingerprint(name: str) -> str:
     """Content hash of a model folder, or of the snapshot of a hub id in the local cache; empty where there is none."""
     folder = Path(name)

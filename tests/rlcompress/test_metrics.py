@@ -85,4 +85,4 @@ def test_rows_without_an_answer_do_not_count(answer: str | None):
 
 def test_every_metric_is_made_of_stored_quantities():
     for metric in metrics.METRICS.values():
-        assert {metric.numerator, metric.denominator} <= set(metrics.QUANTITIES)
+        assert {metric.numerator, metric.denominator} <= {*metrics.QUANTITIES, *metrics.FURTHER}
