@@ -128,10 +128,11 @@ def pooled(paths: Sequence[Path], name: Callable[[str], str] = str) -> Row:
     Raises:
         UserError: results of other rows or settings, or of other methods, than the first's.
     """
-    evaluations = _alike(paths, name)
+    evaluations = _under(name, paths)
     for path, other in zip(paths, evaluations, strict=True):
         if [e.id for e in other.examples] != [e.id for e in evaluations[0].examples]:
             raise UserError(f"{path} measured other rows than {paths[0]}: pool results of one held-out set")
+    _require_alike(paths, evaluations)
     document: Row = json.loads(_json(pool(evaluations, _own_comparisons(paths, name))))
     return document
 
@@ -142,21 +143,24 @@ def pooled_splits(paths: Sequence[Path], name: Callable[[str], str] = str) -> Ro
     Raises:
         UserError: results of other methods, rates or metrics than the first's.
     """
-    evaluations = _alike(paths, name)
+    evaluations = _under(name, paths)
+    _require_alike(paths, evaluations)
     document: Row = json.loads(_json(chain(evaluations, _own_comparisons(paths, name))))
     return document
 
 
-def _alike(paths: Sequence[Path], name: Callable[[str], str]) -> list[Evaluation]:
-    """What was measured, under the names of `pooled`, by the same methods at the same rates."""
-    evaluations = [_renamed(_stored(path), name) for path in paths]
+def _under(name: Callable[[str], str], paths: Sequence[Path]) -> list[Evaluation]:
+    return [_renamed(_stored(path), name) for path in paths]
+
+
+def _require_alike(paths: Sequence[Path], evaluations: Sequence[Evaluation]) -> None:
+    """Only what measured the same methods at the same rates by the same metrics goes together."""
     first = evaluations[0]
     for path, other in zip(paths, evaluations, strict=True):
         if [(c.method, c.rate) for c in other.cells] != [(c.method, c.rate) for c in first.cells]:
             raise UserError(f"{path} measured other methods or rates than {paths[0]}: pool results of one study")
         if (other.settings.metrics, other.settings.reference) != (first.settings.metrics, first.settings.reference):
             raise UserError(f"{path} has other metrics or another reference than {paths[0]}: pool results of one study")
-    return evaluations
 
 
 def _own_comparisons(paths: Sequence[Path], name: Callable[[str], str]) -> list[list[Row]]:
