@@ -1,6 +1,7 @@
 """Ways to cut held-out items into parts that are measured apart: every item lies in exactly one slice of each.
 
-A slicing is a function of all items, since a quartile is one among them. `field:NAME` slices by a field of the rows.
+A slicing is a function of all items, since a quartile is one among them. `field:NAME` slices by a field of the rows,
+`contains:STRING` by whether a string stands in the text.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rlcompress.errors import UserError
 from rlcompress.questions.shapes import QUESTION_KINDS, question_kind
 from rlcompress.words import Example
 
-FIELD = "field:"
+FIELD, CONTAINS = "field:", "contains:"
 MOST = 12  # slices of one slicing; rarer labels are counted together
 OTHER, NO_QUESTION = "all others", "no question"
 _FIELDLESS = (".txt", ".tokens", ".raw")
@@ -69,14 +70,19 @@ def slice_labels(
 
     Args:
         examples: all items, in order.
-        names: keys of `SLICES`, or `field:NAME`.
+        names: keys of `SLICES`, `field:NAME`, or `contains:STRING`.
         source: where the items were read from; only a `field:` reads it again.
         data: how it was read.
     """
     found, failed = dict[str, list[str]](), dict[str, str]()
     for name in names:
         try:
-            labels = field(examples, name, source, data) if name.startswith(FIELD) else SLICES[name](examples)
+            if name.startswith(FIELD):
+                labels = field(examples, name, source, data)
+            elif name.startswith(CONTAINS):
+                labels = contains(examples, name.removeprefix(CONTAINS))
+            else:
+                labels = SLICES[name](examples)
         except UserError as why:
             log.warning("no slices by %s: %s", name, why)
             failed[f"slices by {name}"] = str(why)
@@ -84,6 +90,11 @@ def slice_labels(
         if len(set(labels)) > 1:
             found[name] = _most(labels)
     return found, failed
+
+
+def contains(examples: Sequence[Example], string: str) -> list[str]:
+    """Whether a string, exactly as it is written, stands in the text."""
+    return [f"{'with' if string in example.text else 'without'} {string}" for example in examples]
 
 
 def field(examples: Sequence[Example], name: str, source: str | Path, data: DataConfig) -> list[str]:

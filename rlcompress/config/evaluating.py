@@ -21,7 +21,7 @@ def _known(name: str) -> str:
 
 
 MetricName = Annotated[str, AfterValidator(_known)]
-SliceName = Annotated[str, StringConstraints(pattern=r"^(length|question_kind|group_prefix|field:.+)$")]
+SliceName = Annotated[str, StringConstraints(pattern=r"^(length|question_kind|group_prefix|field:.+|contains:.+)$")]
 
 
 class EvaluateConfig(Section):
@@ -61,5 +61,6 @@ class EvaluateConfig(Section):
     )
     samples: Positive = Field(8, description="random texts shown in the report")
     slices: tuple[SliceName, ...] = Field(
-        ("length", "question_kind"), description="parts measured apart: length, question_kind, group_prefix, field:NAME"
+        ("length", "question_kind"),
+        description="parts measured apart: length, question_kind, group_prefix, field:NAME, contains:STRING",
     )

@@ -119,6 +119,12 @@ def test_questions_by_kind_and_documents_by_their_name():
     assert SLICES["group_prefix"]([*examples, Example("x", "t", group="asyncio#3")]) == ["topic"] * 4 + ["asyncio"]
 
 
+def test_texts_that_contain_a_string():
+    examples = [Example("a", "an <unk> word"), Example("b", "a word"), Example("c", "<UNK>")]
+    found, _ = slice_labels(examples, ["contains:<unk>"], "", DataConfig())
+    assert found == {"contains:<unk>": ["with <unk>", "without <unk>", "without <unk>"]}
+
+
 def test_one_slice_is_left_out_and_many_are_counted_together():
     examples = [Example(str(i), "one two", group=f"g{min(i, 20)}/x") for i in range(40)]
     found, failed = slice_labels(examples, ["length", "question_kind", "group_prefix"], "", DataConfig())
