@@ -42,7 +42,7 @@ def baseline_methods(
         tokenizer=tokenizer,
         train_texts=_train_texts(prepared),
         judge=judge,
-        embedder=functools.cache(lambda: _embedder(config, prepared)),
+        embedder=functools.cache(lambda: embedder(config, prepared)),
         language_model=functools.cache(lambda: language_model(config, prepared)),
         segment=config.baselines.segment,
     )
@@ -53,7 +53,8 @@ def _train_texts(prepared: Prepared) -> list[str]:
     return list(dict.fromkeys(example.text for example in prepared.examples("train")))
 
 
-def _embedder(config: RunConfig, prepared: Prepared) -> TextEmbedder:
+def embedder(config: RunConfig, prepared: Prepared) -> TextEmbedder:
+    """The sentence encoder that `config.embedder` names, fitted now unless it was before."""
     folder = embedder_folder(config, prepared.folder, prepared.manifest.hash)
     return load_embedder(folder, choose_device(config.device), config.trust_remote_code)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from cluster import stages
 from cluster.asking import baseline_methods
-from cluster.evaluating import Bench, chosen, measured, measuring_judge, reward_judge, rows_of
+from cluster.evaluating import chosen, measuring_judge, reward_judge, rows_of
+from cluster.measuring import Bench, measured
 from cluster.probing import probes, with_original
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import Method, require_baselines
@@ -97,7 +98,7 @@ def compare(
         config.seed,
         config.data,
         _trainings(targets, names, [method.name for method in built]),
-        probes(config, run),
+        probes(config, run, shared, prepared),
     )
     return measured(bench, fresh, path, Path(out) if out else first / "comparison", len(examples) - len(fresh))
 

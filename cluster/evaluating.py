@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pydantic import ValidationError
 
 from cluster import stages
 from cluster.asking import baseline_methods
 from cluster.judges import ready_judges
+from cluster.measuring import Bench, measured
 from cluster.probing import probes, with_original
 from cluster.session import ray_session
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import BASELINES, Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
-from rlcompress.config.schema import DataConfig, EvaluateConfig, RunConfig
+from rlcompress.config.schema import EvaluateConfig, RunConfig
 from rlcompress.data.dataset import trained_hashes
 from rlcompress.data.readers import read_rows
 from rlcompress.errors import UserError
-from rlcompress.evaluation import evaluate as measure
 from rlcompress.evaluation import refuse_trained
-from rlcompress.judges.adapt import adapt_judge
 from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
-from rlcompress.probes import Probe
 from rlcompress.report import write_report
-from rlcompress.results import write_results
 from rlcompress.runs import RunDirectory, find_artifact
-from rlcompress.slices import slice_labels
-from rlcompress.tables import text_table
-from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example
-
-_ADAPT_TEXTS, _ADAPT_BATCH = 512, 16
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Everything that an evaluation needs beside the rows."""
-
-    methods: list[Method]
-    reference: str
-    segmenter: Segmenter
-    judge: ReconstructionJudge | SilentJudge
-    train: list[Example]
-    settings: EvaluateConfig
-    seed: int
-    data: DataConfig = field(default_factory=DataConfig)
-    trainings: Mapping[str, str] = field(default_factory=dict)  # methods that differ by seed only: their common name
-    probes: Sequence[Probe] = ()
 
 
 def evaluate(
@@ -152,7 +124,7 @@ def baselines(
         config.evaluate,
         config.seed,
         config.data,
-        probes=probes(config, None),
+        probes=probes(config, None, judge, prepared),
     )
     measured(bench, fresh, path, folder)
     return folder
@@ -212,16 +184,17 @@ def _bench(
         prepared=prepared,
         judge=reward_judge(run),
     )
+    shared = measuring_judge(run, judge)
     return Bench(
         methods,
         "rl",
         compressor.segmenter,
-        measuring_judge(run, judge),
+        shared,
         train,
         config.evaluate,
         config.seed,
         config.data,
-        probes=probes(config, run),
+        probes=probes(config, run, shared, prepared),
     )
 
 
@@ -236,41 +209,6 @@ def measuring_judge(run: RunDirectory | None, name: str | None) -> Reconstructio
         return judge_from_name(name)
     assert run is not None, "an artifact alone comes with a judge"
     return SilentJudge() if run.config.judges.heldout.silent else load_judge(run.heldout_judge)
-
-
-def measured(bench: Bench, examples: list[Example], path: Path | None, folder: Path, skipped: int = 0) -> Path:
-    """Measure everything on the bench, write and print the results; returns `folder`."""
-    torch.set_num_threads(os.cpu_count() or 1)
-    settings = bench.settings
-    adapt = None
-    if settings.adapt_steps and isinstance(bench.judge, ReconstructionJudge):
-        adapt = functools.partial(
-            adapt_judge, bench.judge, steps=settings.adapt_steps, batch=_ADAPT_BATCH, seed=bench.seed
-        )
-    slices, failed = slice_labels(examples, settings.slices, path or bench.data.source, bench.data)
-    evaluation = measure(
-        examples,
-        bench.segmenter,
-        bench.methods,
-        settings.rates,
-        bench.judge,
-        seeds=settings.seeds,
-        bootstrap=settings.bootstrap,
-        seed=bench.seed,
-        metrics=settings.metrics,
-        reference=bench.reference,
-        probes=bench.probes,
-        adapt=adapt,
-        adapt_examples=bench.train[:_ADAPT_TEXTS] if adapt else (),
-        path=path,
-        skipped=skipped,
-        slices=slices,
-        trainings=bench.trainings,
-    )
-    evaluation.unavailable.update(failed)
-    document = write_results(evaluation, folder)
-    print(text_table(document), flush=True)
-    return folder
 
 
 def report(run: RunDirectory) -> Path:

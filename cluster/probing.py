@@ -4,28 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from cluster.asking import embedder
 from cluster.reading import ROLE
+from cluster.stages import Prepared
 from rlcompress.config.schema import RunConfig
 from rlcompress.device import choose_device
+from rlcompress.errors import UserError
 from rlcompress.judges.reading import load_reader, reader_from_name
+from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.metrics import METRICS, Source
-from rlcompress.probes import Probe, ReaderProbe
+from rlcompress.models.embedder import TextEmbedder
+from rlcompress.probes import Probe, ReaderProbe, ReconstructionProbe
 from rlcompress.runs import RunDirectory
 from rlcompress.words import Judge
 
 ORIGINAL = "identity"
 
 
-def probes(config: RunConfig, run: RunDirectory | None) -> list[Probe]:
+def probes(config: RunConfig, run: RunDirectory | None, judge: Judge, prepared: Prepared | None) -> list[Probe]:
     """Those that a listed metric needs, loaded; one that is not there is missed by `chosen_metrics`.
 
+    Args:
+        config: says what is listed, and who the reader is.
+        run: has a reader of its own, or not.
+        judge: the held-out judge, which fills in what was dropped.
+        prepared: the data whose training texts the encoder is fitted on.
+
     Raises:
-        UserError: a model that is named cannot be loaded.
+        UserError: a model that is named cannot be loaded, or an encoder has nothing to be fitted on.
     """
-    needed = sources(config.evaluate.metrics)
+    listed = config.evaluate.metrics or ()
+    needed = sources(listed)
     found: list[Probe] = []
     if "reader" in needed and (reader := _reader(config, run)) is not None:
         found.append(ReaderProbe(reader))
+    if "reconstruction" in needed and isinstance(judge, ReconstructionJudge):
+        encoder = _encoder(config, prepared) if "semantic_similarity" in listed else None
+        found.append(ReconstructionProbe(judge, listed, encoder))
     return found
 
 
@@ -38,6 +53,15 @@ def with_original(methods: Collection[str], metrics: Sequence[str] | None) -> li
     """Methods that include the original where a reader is asked: what compression loses is the difference to it."""
     missing = "reader" in sources(metrics) and ORIGINAL not in methods
     return [*methods, ORIGINAL] if missing else [*methods]
+
+
+def _encoder(config: RunConfig, prepared: Prepared | None) -> TextEmbedder:
+    if prepared is None:
+        raise UserError(
+            "evaluate.metrics lists semantic_similarity, and an artifact alone has no training texts to fit "
+            "embedder.model on: evaluate its run, or leave it out"
+        )
+    return embedder(config, prepared)
 
 
 def _reader(config: RunConfig, run: RunDirectory | None) -> Judge | None:

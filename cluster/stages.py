@@ -98,6 +98,7 @@ def askable(config: RunConfig) -> set[Source]:
     """Who the evaluation at the end of a run can ask."""
     asked: dict[Source, bool] = {
         "judge": not config.judges.heldout.silent,
+        "reconstruction": not config.judges.heldout.silent,
         "adapted judge": bool(config.evaluate.adapt_steps) and not config.judges.heldout.silent,
         "reader": config.evaluate.reader is not None or readers.wanted(config),
     }

@@ -1,20 +1,23 @@
 """What is measured of one compressed text, and how items add up to a corpus figure.
 
 Every metric is a ratio of two measured quantities: the corpus figure is the sum of the numerators over the sum of the
-denominators, never a mean of ratios. Items, seeds and bootstrap draws all go through the same two sums.
+denominators, never a mean of ratios. Items, seeds and bootstrap draws all go through the same two sums; what a metric
+makes of the ratio in the end, as perplexity does, it makes of each draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from rlcompress.errors import UserError
 from rlcompress.text.bare import bare_words
-from rlcompress.words import Compression, Example, Judgement, Status
+from rlcompress.words import Compression, Example, FloatArray, Judgement, Status
 
-Source = Literal["judge", "adapted judge", "reader"]
+Source = Literal["judge", "adapted judge", "reader", "reconstruction"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Metric:
     meaning: str
     needs_answer: bool = False
     source: Source | None = None  # who is asked for its quantities; None: the text shows them
+    final: Callable[[FloatArray], FloatArray] | None = None  # makes the figure of the corpus' ratio
 
 
 # What is stored of each (method, rate, seed, item): enough to compute every metric again.
@@ -43,8 +47,20 @@ QUANTITIES = (
     "answer_contiguous",
     "answers",
 )
-FURTHER = ("reader_exact", "reader_f1", "reads")  # stored too where a metric asks for them
+# Stored too where a metric asks for them.
+FURTHER = (
+    "reader_exact",
+    "reader_f1",
+    "reads",
+    "bleu",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "semantic_similarity",
+    "reconstructions",
+)
 
+_FILLED: Source = "reconstruction"
 METRICS: dict[str, Metric] = {
     "distortion_bits": Metric(
         "bits", "tokens", "lower", "bits of the dropped tokens per original token", source="judge"
@@ -64,6 +80,17 @@ METRICS: dict[str, Metric] = {
     ),
     "reader_exact": Metric("reader_exact", "reads", "higher", "questions that a reader answers right", True, "reader"),
     "reader_f1": Metric("reader_f1", "reads", "higher", "word F1 of a reader's answers", True, "reader"),
+    "perplexity": Metric("bits", "dropped", "lower", "2^(bits of a dropped token)", source="judge", final=np.exp2),
+    **{
+        name: Metric(name, "reconstructions", "higher", f"{meaning} of reconstruction and original", source=_FILLED)
+        for name, meaning in (
+            ("bleu", "BLEU-4"),
+            ("rouge1", "F1 of the words"),
+            ("rouge2", "F1 of the pairs of words"),
+            ("rougeL", "F1 of the longest common subsequence"),
+            ("semantic_similarity", "cosine of the vectors"),
+        )
+    },
 }
 ADAPTED = "distortion_bits_adapted"
 SHARED_METRICS = ("distortion_bits", "token_accuracy", "achieved_rate", "answer_retention", "answer_span")
@@ -72,6 +99,7 @@ _MENDS: dict[Source, str] = {
     "judge": "judges.heldout.model is none: name a judge",
     "adapted judge": "no judge is adapted: set evaluate.adapt_steps above 0",
     "reader": "no reader is there: set evaluate.reader, or give --reader MODEL",
+    "reconstruction": "nobody fills in what was dropped: name a model in judges.heldout.model or --judge",
 }
 
 

@@ -6,14 +6,16 @@ A probe is asked only where a metric needs it. What it cannot tell is NaN with t
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from rlcompress.errors import JudgeUnavailable
-from rlcompress.metrics import Source
+from rlcompress.metrics import METRICS, Source
+from rlcompress.questions.sentences import Embedder
 from rlcompress.rewards.similarity import exact, f1
 from rlcompress.text.bare import bare_words
+from rlcompress.text.ngrams import bleu, rouge_l, rouge_n
 from rlcompress.words import Judge, Judgement, JudgeRequest, Status
 
 log = logging.getLogger(__name__)
@@ -84,6 +86,74 @@ class ReaderProbe:
             return Finding(dict.fromkeys(self.quantities, float("nan")), verdict.status)
         words, said = bare_words(answer), bare_words(verdict.detail["said"])
         return Finding({"reader_exact": exact(words, said), "reader_f1": f1(words, said), "reads": 1.0})
+
+
+class FillsIn(Protocol):
+    """A judge that guesses what was dropped, as `ReconstructionJudge` does."""
+
+    @property
+    def version(self) -> str: ...
+
+    def reconstruct(self, requests: Sequence[JudgeRequest]) -> list[tuple[str, str]]:
+        """Each original and its reconstruction."""
+        ...
+
+
+WORDS: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {
+    "bleu": bleu,
+    "rouge1": lambda original, filled: rouge_n(original, filled, 1),
+    "rouge2": lambda original, filled: rouge_n(original, filled, 2),
+    "rougeL": rouge_l,
+}
+
+
+class ReconstructionProbe:
+    """How like its original a text is in whose gaps a model has filled in the likeliest tokens.
+
+    Args:
+        judge: who fills in.
+        metrics: what to find out; those of other sources are left to others.
+        embedder: needed for `semantic_similarity`, the cosine of both texts' vectors: 0 where it knows nothing of one.
+    """
+
+    source: Source = "reconstruction"
+
+    def __init__(self, judge: FillsIn, metrics: Sequence[str], embedder: Embedder | None = None) -> None:
+        self.judge = judge
+        self.metrics = tuple(name for name in metrics if METRICS[name].source == self.source)
+        self.embedder = embedder
+        assert embedder is not None or "semantic_similarity" not in self.metrics
+
+    @property
+    def version(self) -> str:
+        return self.judge.version if self.embedder is None else f"{self.judge.version}, {self.embedder.version}"
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        return (*self.metrics, "reconstructions")
+
+    def ask(self, requests: Sequence[JudgeRequest], batch: int) -> list[Finding]:
+        findings = []
+        for start in range(0, len(requests), batch):
+            pairs = self.judge.reconstruct(requests[start : start + batch])
+            if "semantic_similarity" in self.metrics and self.embedder is not None:
+                self.embedder.sentences([text for pair in pairs for text in pair])  # full batches, remembered by it
+            findings += [self._finding(*pair) for pair in pairs]
+        return findings
+
+    def _finding(self, original: str, filled: str) -> Finding:
+        words = bare_words(original), bare_words(filled)
+        alike = {name: WORDS[name](*words) for name in self.metrics if name in WORDS}
+        if "semantic_similarity" in self.metrics:
+            alike["semantic_similarity"] = self._cosine(original, filled)
+        return Finding({**alike, "reconstructions": 1.0})
+
+    def _cosine(self, original: str, filled: str) -> float:
+        if original == filled:
+            return 1.0
+        assert self.embedder is not None
+        first_D, second_D = self.embedder.sentences([original, filled])
+        return float(first_D @ second_D)
 
 
 def judged(judge: Judge, requests: Sequence[JudgeRequest], batch: int) -> list[Judgement]:

@@ -6,7 +6,7 @@ is of the very statistic that is reported: sum of numerators / sum of denominato
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,7 @@ from rlcompress.words import FloatArray, IntArray
 _BLOCK = 1 << 22  # counts held at once by one block of bootstrap draws (32 MiB)
 _EXACT_BELOW = 14  # groups; below it all sign patterns are enumerated
 NAN = float("nan")
+Transform = Callable[[FloatArray], FloatArray]  # of ratios, element by element
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,10 @@ def resampled_sums(values_KM: FloatArray, draws: int, seed: int) -> FloatArray:
     return np.concatenate(blocks)
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Element-wise ratio, NaN where the denominator is 0."""
+def _ratio(numerator: FloatArray, denominator: FloatArray, final: Transform | None = None) -> FloatArray:
+    """Element-wise ratio, transformed at the end; NaN where the denominator is 0."""
     ratio: FloatArray = np.divide(numerator, denominator, out=np.full(numerator.shape, NAN), where=denominator != 0)
-    return ratio
+    return ratio if final is None else final(ratio)
 
 
 def _percentiles(values_D: FloatArray, level: float) -> tuple[float, float]:
@@ -83,17 +84,18 @@ def ratio_interval(
     draws: int,
     seed: int,
     level: float = 0.95,
+    final: Transform | None = None,
 ) -> Interval:
-    """Cluster bootstrap of sum(numerator) / sum(denominator); a mean has a denominator of ones.
+    """Cluster bootstrap of final(sum(numerator) / sum(denominator)); a mean has a denominator of ones.
 
     Percentile interval (Efron 1979, resampling groups as Field & Welsh 2007).
     """
     sums_KM = np.stack([group_sums(values, groups_I) for values in (numerator_I, denominator_I)], axis=1)
-    mean = float(_ratio(sums_KM[:, 0].sum(keepdims=True), sums_KM[:, 1].sum(keepdims=True))[0])
+    mean = float(_ratio(sums_KM[:, 0].sum(keepdims=True), sums_KM[:, 1].sum(keepdims=True), final)[0])
     if len(sums_KM) < 2 or np.isnan(mean):
         return Interval(mean, NAN, NAN)
     drawn_DM = resampled_sums(sums_KM, draws, seed)
-    return Interval(mean, *_percentiles(_ratio(drawn_DM[:, 0], drawn_DM[:, 1]), level))
+    return Interval(mean, *_percentiles(_ratio(drawn_DM[:, 0], drawn_DM[:, 1], final), level))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +116,32 @@ def paired_difference(
     draws: int,
     seed: int,
     level: float = 0.95,
+    final: Transform | None = None,
 ) -> Difference:
     """Difference of two ratios measured on the same items; rows of the inputs are numerator and denominator.
 
-    Both methods are resampled together. The p-value is a Wilcoxon signed-rank test over the groups' differences and
-    `effect` is their mean over their standard deviation (Cohen's d of paired groups).
+    With `final` it is that of the transformed ratios. Both methods are resampled together. The p-value is a Wilcoxon
+    signed-rank test over the groups' differences and `effect` is their mean over their standard deviation (Cohen's d of
+    paired groups).
     """
     sums_KM = np.stack([group_sums(values, groups_I) for values in (*first_2I, *second_2I)], axis=1)
-    difference_K = _ratio(sums_KM[:, 0], sums_KM[:, 1]) - _ratio(sums_KM[:, 2], sums_KM[:, 3])
+    difference_K = _difference(sums_KM, final)
     difference_K = difference_K[np.isfinite(difference_K)]
     total_1M = sums_KM.sum(0, keepdims=True)
-    mean = float((_ratio(total_1M[:, 0], total_1M[:, 1]) - _ratio(total_1M[:, 2], total_1M[:, 3]))[0])
+    mean = float(_difference(total_1M, final)[0])
     if len(difference_K) < 2 or np.isnan(mean):
         return Difference(Interval(mean, NAN, NAN), NAN, NAN, len(difference_K))
     drawn_DM = resampled_sums(sums_KM, draws, seed)
-    drawn_D = _ratio(drawn_DM[:, 0], drawn_DM[:, 1]) - _ratio(drawn_DM[:, 2], drawn_DM[:, 3])
+    drawn_D = _difference(drawn_DM, final)
     spread = float(difference_K.std(ddof=1))
     effect = float(difference_K.mean()) / spread if spread > 0 else NAN
     interval = Interval(mean, *_percentiles(drawn_D, level))
     return Difference(interval, signed_rank_p(difference_K), effect, len(difference_K))
+
+
+def _difference(sums_DM: FloatArray, final: Transform | None) -> FloatArray:
+    """Differences [D] of two ratios, from rows of numerator, denominator, numerator, denominator."""
+    return _ratio(sums_DM[:, 0], sums_DM[:, 1], final) - _ratio(sums_DM[:, 2], sums_DM[:, 3], final)
 
 
 def signed_rank_p(difference_K: FloatArray) -> float:

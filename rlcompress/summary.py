@@ -53,14 +53,20 @@ def _quotient(cell: Cell, metric: str) -> FloatArray:
     return np.stack([cell.quantities[ratio.numerator], cell.quantities[ratio.denominator]])
 
 
-def _figure(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator else float("nan")
+def _figure(metric: str, numerator: float, denominator: float) -> float:
+    if not denominator:
+        return float("nan")
+    final = METRICS[metric].final
+    ratio = numerator / denominator
+    return ratio if final is None else float(final(np.asarray(ratio)))
 
 
-def _item_sd(means_2I: FloatArray) -> float:
+def _item_sd(metric: str, means_2I: FloatArray) -> float:
     """Spread of the per-item figures."""
     numerator_I, denominator_I = means_2I[:, means_2I[1] > 0]
-    return float((numerator_I / denominator_I).std(ddof=1)) if len(numerator_I) > 1 else float("nan")
+    final, ratio_I = METRICS[metric].final, numerator_I / denominator_I
+    figure_I = ratio_I if final is None else final(ratio_I)
+    return float(figure_I.std(ddof=1)) if len(figure_I) > 1 else float("nan")
 
 
 def result_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
@@ -85,13 +91,14 @@ def result_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
                 draws=settings.bootstrap,
                 seed=settings.seed,
                 level=settings.level,
+                final=METRICS[metric].final,
             )
-            by_seed = [_figure(float(n), float(d)) for n, d in zip(*ratio_2SI.sum(2), strict=True)]
+            by_seed = [_figure(metric, float(n), float(d)) for n, d in zip(*ratio_2SI.sum(2), strict=True)]
             rows.append(
                 {
                     "method": cell.method,
                     "rate": cell.rate,
-                    "achieved_rate": rounded(_figure(*achieved.tolist())),
+                    "achieved_rate": rounded(_figure("achieved_rate", *achieved.tolist())),
                     "metric": metric,
                     "mean": rounded(interval.mean),
                     "ci_low": rounded(interval.low),
@@ -100,7 +107,7 @@ def result_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
                     "seeds": len(cell.statuses),
                     "stochastic": cell.stochastic,
                     "seed_sd": rounded(float(np.std(by_seed, ddof=1))) if len(by_seed) > 1 else None,
-                    "item_sd": rounded(_item_sd(means_2I)),
+                    "item_sd": rounded(_item_sd(metric, means_2I)),
                     "judge_failed": statuses.count(Status.JUDGE_FAILED),
                     "over_budget": statuses.count(Status.OVER_BUDGET),
                 }
@@ -132,6 +139,7 @@ def comparison_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
                 draws=settings.bootstrap,
                 seed=settings.seed,
                 level=settings.level,
+                final=METRICS[metric].final,
             )
             family.append(
                 {

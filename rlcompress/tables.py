@@ -13,6 +13,9 @@ _TOGETHER = (
     ("distortion_bits_adapted",),
     ("answer_retention", "answer_span"),
     ("reader_f1", "reader_exact"),
+    ("perplexity",),
+    ("rougeL", "rouge1", "rouge2"),
+    ("bleu", "semantic_similarity"),
 )
 
 

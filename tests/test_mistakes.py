@@ -241,12 +241,17 @@ def test_a_port_that_is_no_port(refused, artifact):
         ("evaluate.metrics=[distortion_bits_adapted]", ("evaluate.metrics", "set evaluate.adapt_steps above 0")),
         ("evaluate.metrics=[reader_f1]", ("evaluate.metrics lists reader_f1", "set evaluate.reader")),
         ("evaluate.metrics=[answer_span]", ("evaluate.metrics lists answer_span", "no row has an answer")),
+        (
+            "judges.heldout.model=none evaluate.metrics=[rougeL]",
+            ("evaluate.metrics lists rougeL", "judges.heldout.model"),
+        ),
+        ("judges.heldout.model=none evaluate.metrics=[perplexity]", ("lists perplexity", "name a judge")),
         ("evaluate.reader=no/reader", ("evaluate.reader", "no/reader", "builtin:")),
         ("evaluate.reader=builtin:causal", ("evaluate.reader", "builtin:causal", "use builtin:overlap")),
     ],
 )
 def test_names_that_are_used_late_are_refused_early(refused, rows, setting, says):
-    refused("train", *small(rows, setting), says=says)
+    refused("train", *small(rows, *setting.split()), says=says)
 
 
 def test_options_of_an_evaluation(refused, artifact, rows):

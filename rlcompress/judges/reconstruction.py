@@ -7,10 +7,11 @@ length buckets and fixed chunks, and a cached verdict is the canonical computati
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlcompress.models.reconstructor import Reconstructor
 from rlcompress.models.tokenizer import TextTokenizer
@@ -70,20 +71,14 @@ class ReconstructionJudge:
         return self._tokens[key]
 
     def _compute(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
-        tokens = [self._tokenise(request) for request in requests]
+        tokens, kept = self._masked(requests)
         bits: list[FloatArray] = [np.zeros(len(ids)) for ids, _ in tokens]
         hits: list[BoolArray] = [np.zeros(len(ids), np.bool_) for ids, _ in tokens]
-        kept = [r.kept_N[unit_T] for r, (_, unit_T) in zip(requests, tokens, strict=True)]
-        buckets: dict[int, list[tuple[int, int, int]]] = defaultdict(list)  # padded length -> (request, start, end)
-        for i, (ids_T, _) in enumerate(tokens):
-            for start in range(0, len(ids_T), self.window):
-                end = min(start + self.window, len(ids_T))
-                if not kept[i][start:end].all():
-                    length = min(self.window, -(-(end - start) // _BUCKET) * _BUCKET)
-                    buckets[length].append((i, start, end))
-        for length, rows in sorted(buckets.items()):
-            for first in range(0, len(rows), self.chunk):
-                self._score(rows[first : first + self.chunk], length, tokens, kept, bits, hits)
+        for rows, tensors in self._rows(tokens, kept):
+            bits_BT, hit_BT = (x.cpu().numpy() for x in self.model.dropped_bits(*tensors))
+            for b, (i, start, end) in enumerate(rows):
+                bits[i][start:end] = bits_BT[b, : end - start]
+                hits[i][start:end] = hit_BT[b, : end - start]
         return [
             Judgement(
                 score=float(bits[i].sum()),
@@ -96,15 +91,48 @@ class ReconstructionJudge:
             for i, request in enumerate(requests)
         ]
 
-    def _score(
+    def reconstruct(self, requests: Sequence[JudgeRequest]) -> list[tuple[str, str]]:
+        """Each original and what the model makes of it from what was kept, both as its tokenizer writes them.
+
+        Kept tokens stay; a dropped one is replaced by the likeliest, window by window.
+        """
+        tokens, kept = self._masked(requests)
+        filled = [ids_T.copy() for ids_T, _ in tokens]
+        for rows, tensors in self._rows(tokens, kept):
+            guess_BT = self.model.guesses(*tensors).cpu().numpy()
+            for b, (i, start, end) in enumerate(rows):
+                filled[i][start:end] = guess_BT[b, : end - start]
+        decode = self.tokenizer.decode
+        return [(decode(ids_T), decode(filled_T)) for (ids_T, _), filled_T in zip(tokens, filled, strict=True)]
+
+    def _masked(self, requests: Sequence[JudgeRequest]) -> tuple[list[tuple[IntArray, IntArray]], list[BoolArray]]:
+        """Of each text the ids [T] and units [T] of its tokens, and which [T] are kept."""
+        tokens = [self._tokenise(request) for request in requests]
+        return tokens, [r.kept_N[unit_T] for r, (_, unit_T) in zip(requests, tokens, strict=True)]
+
+    def _rows(
+        self, tokens: Sequence[tuple[IntArray, IntArray]], kept: Sequence[BoolArray]
+    ) -> Iterator[tuple[list[tuple[int, int, int]], list[Tensor]]]:
+        """Windows in which something was dropped, a chunk at a time: (text, start, end) of each; ids, kept, valid."""
+        buckets: dict[int, list[tuple[int, int, int]]] = defaultdict(list)  # padded length -> (request, start, end)
+        for i, (ids_T, _) in enumerate(tokens):
+            for start in range(0, len(ids_T), self.window):
+                end = min(start + self.window, len(ids_T))
+                if not kept[i][start:end].all():
+                    length = min(self.window, -(-(end - start) // _BUCKET) * _BUCKET)
+                    buckets[length].append((i, start, end))
+        for length, rows in sorted(buckets.items()):
+            for first in range(0, len(rows), self.chunk):
+                chunk = rows[first : first + self.chunk]
+                yield chunk, self._tensors(chunk, length, tokens, kept)
+
+    def _tensors(
         self,
-        rows: list[tuple[int, int, int]],
+        rows: Sequence[tuple[int, int, int]],
         length: int,
-        tokens: list[tuple[IntArray, IntArray]],
-        kept: list[BoolArray],
-        bits: list[FloatArray],
-        hits: list[BoolArray],
-    ) -> None:
+        tokens: Sequence[tuple[IntArray, IntArray]],
+        kept: Sequence[BoolArray],
+    ) -> list[Tensor]:
         ids_BT = np.full((self.chunk, length), self.tokenizer.pad_id, np.int64)
         kept_BT = np.ones((self.chunk, length), np.bool_)
         valid_BT = np.zeros((self.chunk, length), np.bool_)
@@ -112,8 +140,4 @@ class ReconstructionJudge:
         for b, (i, start, end) in enumerate(rows):
             size = end - start
             ids_BT[b, :size], kept_BT[b, :size], valid_BT[b, :size] = tokens[i][0][start:end], kept[i][start:end], True
-        arrays = (torch.from_numpy(x).to(self.device) for x in (ids_BT, kept_BT, valid_BT))
-        bits_BT, hit_BT = (x.cpu().numpy() for x in self.model.dropped_bits(*arrays))
-        for b, (i, start, end) in enumerate(rows):
-            bits[i][start:end] = bits_BT[b, : end - start]
-            hits[i][start:end] = hit_BT[b, : end - start]
+        return [torch.from_numpy(x).to(self.device) for x in (ids_BT, kept_BT, valid_BT)]

@@ -3,6 +3,8 @@
 All answer one question through one method, so a judge does not know which it holds:
 `dropped_bits(ids_BT, kept_BT, valid_BT) -> (bits_BT, hit_BT)`, with 0 and False at kept or padded places. What stands
 at the kept places is `ids_BT` unless `visible_BT` says otherwise: that is how one asks whether a judge reads at all.
+`guesses(ids_BT, kept_BT, valid_BT) -> ids_BT` fills in what it takes for most likely at the dropped places, and what
+was dropped does not reach it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import abc
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,11 +29,13 @@ _HEAD_BLOCK = 512  # rows of one matrix product over the vocabulary: a fixed sha
 
 
 class Reconstructor(Protocol):
-    """Any network that judges can hold; rows [B, T] in, bits [B, T] and hits [B, T] out."""
+    """Any network that judges can hold; rows [B, T] in, bits [B, T] and hits [B, T], or ids [B, T], out."""
 
     def dropped_bits(
         self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor | None = None
     ) -> tuple[Tensor, Tensor]: ...
+
+    def guesses(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor: ...
 
 
 class MaskedReconstructor(nn.Module):
@@ -83,21 +88,32 @@ class MaskedReconstructor(nn.Module):
         dropped_BT = valid_BT & ~kept_BT
         rows_RD = self.hidden(ids_BT if visible_BT is None else visible_BT, kept_BT, valid_BT)[dropped_BT]
         target_R = ids_BT[dropped_BT]
-        count = len(target_R)
-        rows_RD = functional.pad(rows_RD, (0, 0, 0, -count % _HEAD_BLOCK))
         bits, hits = [], []
-        for start in range(0, count, _HEAD_BLOCK):
-            logits = self.head(rows_RD[start : start + _HEAD_BLOCK])
-            target = target_R[start : start + _HEAD_BLOCK]
-            logp = torch.log_softmax(logits, -1)[: len(target)]
+        for logp, target in zip(self._logp(rows_RD), torch.split(target_R, _HEAD_BLOCK), strict=False):
             bits.append(-logp.gather(1, target[:, None])[:, 0] / math.log(2))
             hits.append(logp.argmax(-1) == target)
         bits_BT = torch.zeros(ids_BT.shape, device=ids_BT.device)
         hit_BT = torch.zeros(ids_BT.shape, dtype=torch.bool, device=ids_BT.device)
-        if count:
+        if len(target_R):
             bits_BT[dropped_BT] = torch.cat(bits)
             hit_BT[dropped_BT] = torch.cat(hits)
         return bits_BT, hit_BT
+
+    @torch.no_grad()
+    def guesses(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        dropped_BT = valid_BT & ~kept_BT
+        filled_BT = ids_BT.clone()
+        if dropped_BT.any():
+            rows_RD = self.hidden(ids_BT, kept_BT, valid_BT)[dropped_BT]
+            filled_BT[dropped_BT] = torch.cat([logp.argmax(-1) for logp in self._logp(rows_RD)])
+        return filled_BT
+
+    def _logp(self, rows_RD: Tensor) -> Iterator[Tensor]:
+        """Log-probabilities [R, V] of the tokens at hidden rows [R, D], `_HEAD_BLOCK` rows at a time."""
+        count = len(rows_RD)
+        rows_RD = functional.pad(rows_RD, (0, 0, 0, -count % _HEAD_BLOCK))
+        for start in range(0, count, _HEAD_BLOCK):
+            yield torch.log_softmax(self.head(rows_RD[start : start + _HEAD_BLOCK]), -1)[: count - start]
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,6 +160,10 @@ class _HubReconstructor(nn.Module, abc.ABC):
         logits = self.logits(ids_BT, kept_BT, valid_BT, ids_BT if visible_BT is None else visible_BT)
         return _bits_at(logits, ids_BT, valid_BT & ~kept_BT)
 
+    @abc.abstractmethod
+    def guesses(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        """Ids [B, T] with the most likely tokens at the dropped places."""
+
 
 class HubMaskedReconstructor(_HubReconstructor):
     """Any Hugging Face masked language model, with its own special tokens around each row."""
@@ -172,6 +192,11 @@ class HubMaskedReconstructor(_HubReconstructor):
         logits_BTV: Tensor = self.model(input_ids=rows, attention_mask=attend).logits
         return logits_BTV[:, head : head + ids_BT.shape[1]]
 
+    @torch.no_grad()
+    def guesses(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        guess_BT = self.logits(ids_BT, kept_BT, valid_BT, ids_BT).argmax(-1)
+        return torch.where(valid_BT & ~kept_BT, guess_BT, ids_BT)
+
 
 class HubCausalReconstructor(_HubReconstructor):
     """Any Hugging Face causal language model: compressed text, separator, original; bits of the dropped part."""
@@ -186,6 +211,34 @@ class HubCausalReconstructor(_HubReconstructor):
         return 2 * window + len(self.separator)
 
     def logits(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor) -> Tensor:
+        rows, attend, positions = self._rows(ids_BT, kept_BT, valid_BT, visible_BT)
+        logits_BTV: Tensor = self.model(input_ids=rows, attention_mask=attend, position_ids=positions).logits
+        return logits_BTV[:, -ids_BT.shape[1] - 1 : -1]
+
+    @torch.no_grad()
+    def guesses(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
+        """From left to right: a guess is read by those after it, where `dropped_bits` lets them read the original."""
+        rows, attend, positions = self._rows(ids_BT, kept_BT, valid_BT, ids_BT)
+        dropped_BT = valid_BT & ~kept_BT
+        filled_BT = ids_BT.clone()
+        width, first, cache = rows.shape[1] - ids_BT.shape[1], 0, None
+        for t in range(ids_BT.shape[1]):
+            seen = rows[:, :width] if t == 0 else filled_BT[:, t - 1 : t]
+            out = self.model(
+                input_ids=seen,
+                attention_mask=attend[:, : width + t],
+                position_ids=positions[:, first : width + t],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            cache, first = out.past_key_values, width + t
+            filled_BT[:, t] = torch.where(dropped_BT[:, t], out.logits[:, -1].argmax(-1), ids_BT[:, t])
+        return filled_BT
+
+    def _rows(
+        self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, visible_BT: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Prompt and original as ids, what may be read of them, and positions; the original is the last T columns."""
         B, T = ids_BT.shape
         prompts = [[*visible_BT[b][(kept_BT & valid_BT)[b]].tolist(), *self.separator] for b in range(B)]
         width = T + len(self.separator)  # fixed whatever was kept, so that shapes do not depend on the mask
@@ -196,9 +249,7 @@ class HubCausalReconstructor(_HubReconstructor):
             attend[b, width - len(prompt) : width] = 1
         rows[:, width:] = torch.where(valid_BT, ids_BT, 0)
         attend[:, width:] = valid_BT.long()
-        positions = (attend.cumsum(1) - 1).clamp(min=0)
-        logits_BTV: Tensor = self.model(input_ids=rows, attention_mask=attend, position_ids=positions).logits
-        return logits_BTV[:, width - 1 : -1]
+        return rows, attend, (attend.cumsum(1) - 1).clamp(min=0)
 
 
 def _bits_at(logits_BTV: Tensor, ids_BT: Tensor, dropped_BT: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,13 +10,11 @@ formula is bought off with words of any kind: there the length that has to be re
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from rlcompress.text import ngrams
 from rlcompress.text.bare import bare_words
-
-_ORDER = 4  # longest n-gram of BLEU
 
 
 def counted(reference: Sequence[str], candidate: Sequence[str]) -> list[str]:
@@ -37,52 +35,20 @@ def exact(reference: Sequence[str], candidate: Sequence[str]) -> float:
 
 def f1(reference: Sequence[str], candidate: Sequence[str]) -> float:
     """Harmonic mean of precision and recall of the words in any order (Rajpurkar et al. 2016)."""
-    return _harmonic(len(counted(reference, candidate)), len(reference), len(candidate))
+    return ngrams.harmonic(len(counted(reference, candidate)), len(reference), len(candidate))
 
 
 def rouge_l(reference: Sequence[str], candidate: Sequence[str]) -> float:
     """F1 of the longest common subsequence (Lin 2004, β = 1)."""
-    return _harmonic(_subsequence(reference, counted(reference, candidate)), len(reference), len(candidate))
+    return ngrams.harmonic(ngrams.subsequence(reference, counted(reference, candidate)), len(reference), len(candidate))
 
 
 def bleu(reference: Sequence[str], candidate: Sequence[str]) -> float:
-    """Sentence BLEU (Papineni et al. 2002), orders above 1 smoothed by one more match and n-gram (Lin & Och 2004).
-
-    Orders that the reference is too short for are left out, so that a text is wholly like itself.
-    """
-    if not reference or not candidate:
-        return float(not reference and not candidate)
+    """Sentence BLEU of the words that count, over the n-grams of the whole candidate; see `text/ngrams.py`."""
     words = counted(reference, candidate)
-    if not words:
+    if candidate and not words:
         return 0.0
-    logs = []
-    for n in range(1, min(_ORDER, len(reference)) + 1):
-        matched = (_ngrams(words, n) & _ngrams(reference, n)).total()
-        among, more = max(0, len(candidate) - n + 1), int(n > 1)
-        logs.append(math.log((matched + more) / (among + more)))
-    brevity = min(0.0, 1.0 - len(reference) / len(words))
-    return math.exp(brevity + sum(logs) / len(logs))
-
-
-def _ngrams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
-
-
-def _harmonic(matched: int, reference: int, candidate: int) -> float:
-    """2·P·R / (P + R) = 2·matched / (reference + candidate)."""
-    return 2.0 * matched / (reference + candidate) if reference + candidate else 1.0
-
-
-def _subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Length of the longest common subsequence; time |first|·|second|."""
-    row = [0] * (len(second) + 1)
-    for word in first:
-        diagonal = 0
-        for j, other in enumerate(second, start=1):
-            above = row[j]
-            row[j] = diagonal + 1 if word == other else max(above, row[j - 1])
-            diagonal = above
-    return row[-1]
+    return ngrams.bleu(reference, words, len(candidate))
 
 
 SIMILARITIES: dict[str, Callable[[Sequence[str], Sequence[str]], float]] = {

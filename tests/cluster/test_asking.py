@@ -9,7 +9,7 @@ import pytest
 
 from cluster import asking, stages
 from cluster.asking import baseline_methods
-from cluster.evaluating import Bench, measured
+from cluster.measuring import Bench, measured
 from rlcompress.baselines import BASELINES
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig

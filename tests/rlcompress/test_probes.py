@@ -1,4 +1,4 @@
-"""A reader beside the judge: what its answers score, what a failure is, and how often it is asked."""
+"""Who is asked beside the judge: a reader, and who fills in the gaps; their scores, failures, and how often."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rlcompress.judges.reading import reader_from_name
 from rlcompress.judges.silent import SilentJudge
 from rlcompress.metrics import METRICS, SHARED_METRICS, Source, chosen_metrics
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.probes import ReaderProbe
+from rlcompress.probes import WORDS, ReaderProbe, ReconstructionProbe
 from rlcompress.results import load_results, pooled, recompute, write_results
 from rlcompress.summary import Row, summarise
 from rlcompress.text.bare import bare_words
@@ -160,7 +160,6 @@ class FirstWord:
     def bits(self, prompts: Sequence[str], answers: Sequence[str]) -> list[FloatArray]:
         raise AssertionError("nobody asked")
 
-
     def embed(self, texts: Sequence[str]) -> list[FloatArray]:
         raise AssertionError("nobody asked")
 
@@ -266,3 +265,129 @@ def test_listed_metrics_are_refused_before_anybody_is_asked() -> None:
             probes=[ReaderProbe(reader)],
         )
     assert reader.asked == []
+
+
+# ------------------------------------------------------------------------------------------------ reconstructions
+
+
+class LettersJudge(LengthJudge):
+    """Fills each gap with as many letters x as there were, but for words of one letter, which it guesses right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filled = 0
+
+    def reconstruct(self, requests: Sequence[JudgeRequest]) -> list[tuple[str, str]]:
+        self.filled += len(requests)
+        return [(request.source, _filled(request)) for request in requests]
+
+
+def _filled(request: JudgeRequest) -> str:
+    said = zip(request.source.split(), request.kept_N.tolist(), strict=True)
+    return " ".join(word if kept or len(word) == 1 else "x" * len(word) for word, kept in said)
+
+
+class Lengths:
+    """An embedder of two channels: how many words are short and how many long."""
+
+    version = "lengths"
+
+    def sentences(self, texts: Sequence[str]) -> FloatArray:
+        counts = [[sum(len(w) <= 3 for w in text.split()), sum(len(w) > 3 for w in text.split())] for text in texts]
+        vectors = np.asarray(counts, np.float64).reshape(-1, 2)
+        unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return unit
+
+    def words(self, text: str, spans_N2: object) -> FloatArray:
+        raise AssertionError("nobody asked")
+
+
+FILLED = [name for name, metric in METRICS.items() if metric.source == "reconstruction"]
+
+
+def reconstructed(metrics: Sequence[str], judge: LettersJudge | None = None) -> Evaluation:
+    judge = judge or LettersJudge()
+    probes = [ReconstructionProbe(judge, metrics, Lengths() if "semantic_similarity" in metrics else None)]
+    return evaluate(
+        ASKED,
+        segmenter(),
+        METHODS,
+        (0.5, 0.3),
+        judge,
+        seeds=2,
+        bootstrap=100,
+        metrics=metrics,
+        probes=probes,
+        batch=3,
+    )
+
+
+def test_reconstructions_are_compared_with_their_originals() -> None:
+    evaluation = reconstructed(FILLED)
+    document = summarise(evaluation)
+    for method in ("rl", "short", "random"):
+        expected: dict[str, list[float]] = {name: [] for name in FILLED}
+        for output in evaluation.outputs:
+            if (output.method, output.rate) == (method, 0.5):
+                original = ASKED[output.item].text
+                starts_N = unit_starts(original)
+                kept_N = [any(a <= start < b for a, b in output.spans) for start in starts_N.tolist()]
+                filled = _filled(JudgeRequest(original, starts_N, np.asarray(kept_N)))
+                for name in WORDS:
+                    expected[name].append(WORDS[name](original.split(), filled.split()))
+                expected["semantic_similarity"].append(float(np.prod(Lengths().sentences([original, filled]), 0).sum()))
+        for name in FILLED:
+            assert len(expected[name]) == 4 * (2 if method == "random" else 1)
+            found = only(document["results"], method=method, rate=0.5, metric=name)
+            assert found["mean"] == pytest.approx(np.mean(expected[name]), abs=1e-6)
+            assert only(document["results"], method="identity", rate=0.5, metric=name)["mean"] == 1.0
+    assert only(document["results"], method="rl", rate=0.5, metric="rouge2")["mean"] < 0.7
+
+
+def test_nothing_is_filled_in_for_nothing(tmp_path: Path) -> None:
+    judge = LettersJudge()
+    write_results(reconstructed(["distortion_bits", "perplexity"], judge), tmp_path / "plain")
+    assert judge.filled == 0
+    document = write_results(reconstructed(["rougeL", "distortion_bits"], judge), tmp_path / "filled")
+    assert judge.filled == 2 * 4 * (1 + 1 + 2 + 1)
+    assert document["models"] == {"reconstruction": "length-1"}
+    assert recompute(tmp_path / "filled") == document
+    columns = [set(pq.read_schema(tmp_path / name / "items.parquet").names) for name in ("plain", "filled")]
+    assert columns[1] - columns[0] == {"rougeL", "reconstructions"}
+
+
+def test_perplexity_is_of_all_dropped_tokens_together(tmp_path: Path) -> None:
+    evaluation = reconstructed(["perplexity", "distortion_bits"])
+    document = write_results(evaluation, tmp_path)
+    for cell in evaluation.cells:
+        bits, dropped = (cell.quantities[name].mean(0).sum() for name in ("bits", "dropped"))
+        found = only(document["results"], method=cell.method, rate=cell.rate, metric="perplexity")
+        if cell.method == "identity":
+            assert (found["mean"], found["n"]) == (None, 0)
+            continue
+        assert found["mean"] == pytest.approx(2 ** (bits / dropped))
+        assert found["ci_low"] <= found["mean"] <= found["ci_high"]
+        each = [
+            2 ** (b / d) for b, d in zip(*(cell.quantities[name].mean(0) for name in ("bits", "dropped")), strict=True)
+        ]
+        assert found["item_sd"] == pytest.approx(np.std(each, ddof=1))
+    short = only(document["comparisons"], against="short", rate=0.5, metric="perplexity")
+    rl, other = (
+        only(document["results"], method=method, rate=0.5, metric="perplexity")["mean"] for method in ("rl", "short")
+    )
+    assert short["difference"] == pytest.approx(rl - other)
+    assert recompute(tmp_path) == document
+    random = only(document["results"], method="random", rate=0.5, metric="perplexity")
+    [cell] = [cell for cell in evaluation.cells if (cell.method, cell.rate) == ("random", 0.5)]
+    by_seed = 2 ** (cell.quantities["bits"].sum(1) / cell.quantities["dropped"].sum(1))
+    assert random["seed_sd"] == pytest.approx(np.std(by_seed, ddof=1))
+
+
+def test_the_same_text_is_the_same_whatever_the_encoder_knows() -> None:
+    probe = ReconstructionProbe(LettersJudge(), ["semantic_similarity"], Lengths())
+    starts_N = unit_starts("old")
+    [finding] = probe.ask([JudgeRequest("", np.zeros(0, np.int64), np.zeros(0, np.bool_))], 4)
+    assert finding.quantities == {"semantic_similarity": 1.0, "reconstructions": 1.0}
+    [finding] = probe.ask([JudgeRequest("old", starts_N, np.zeros(1, np.bool_))], 4)
+    assert finding.quantities["semantic_similarity"] == pytest.approx(1.0)
+    assert probe.version == "length-1, lengths"

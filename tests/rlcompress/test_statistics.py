@@ -55,6 +55,25 @@ def test_paired_interval_draws_both_methods_together(seed):
     assert (found.interval.low, found.interval.high) == pytest.approx(np.quantile(drawn, [0.025, 0.975]), rel=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_what_is_made_of_the_ratio_is_made_of_each_draw(seed):
+    first, second = sample(seed), sample(seed + 50)
+    groups = first[2]
+    drawn = [slow_ratio_draws(*one[:2], groups, 60, seed) for one in (first, second)]
+    found = ratio_interval(*first[:2], groups, draws=60, seed=seed, final=np.exp2)
+    assert found.mean == pytest.approx(2 ** (first[0].sum() / first[1].sum()))
+    assert (found.low, found.high) == pytest.approx(np.quantile(2 ** drawn[0], [0.025, 0.975]), rel=1e-9)
+    pair = np.stack(first[:2]), np.stack(second[:2])
+    both = paired_difference(*pair, groups, draws=60, seed=seed, final=np.exp2)
+    drawn_D = 2 ** drawn[0] - 2 ** drawn[1]
+    assert (both.interval.low, both.interval.high) == pytest.approx(np.quantile(drawn_D, [0.025, 0.975]), rel=1e-9)
+    by_group = [
+        np.diff([2 ** (one[0][groups == k].sum() / one[1][groups == k].sum()) for one in (second, first)])[0]
+        for k in sorted(set(groups.tolist()))
+    ]
+    assert both.effect == pytest.approx(np.mean(by_group) / np.std(by_group, ddof=1))
+
+
 def test_wilcoxon_compares_groups_not_items():
     first, second = sample(1, 60, 12), sample(2, 60, 12)
     groups = first[2]

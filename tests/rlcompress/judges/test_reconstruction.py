@@ -190,6 +190,72 @@ def test_nothing_to_judge(bpe: TextTokenizer, make: MakeJudge) -> None:
     assert blank.score > 0
 
 
+# ------------------------------------------------------------------------------------------------ texts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_reconstructions_equal_the_naive_ones(bpe: TextTokenizer, make: MakeJudge, kind: str) -> None:
+    """One window at a time, nothing padded: kept tokens as they are, the likeliest token in each gap."""
+    judge = make(kind)
+    asked = requests(bpe)
+    changed = 0
+    for one, (original, filled) in zip(asked, judge.reconstruct(asked), strict=True):
+        ids_T, spans_T2 = judge.tokenizer.encode(one.source)
+        kept_T = one.kept_N[token_units(one.source, one.unit_starts_N, spans_T2)]
+        expected: list[int] = []
+        for start in range(0, len(ids_T), judge.window):
+            part = slice(start, start + judge.window)
+            expected += naive_guesses(judge, ids_T[part].tolist(), kept_T[part].tolist())
+        assert filled == judge.tokenizer.decode(np.asarray(expected))
+        assert original == judge.tokenizer.decode(ids_T)
+        assert kind == "bert" or original == one.source
+        changed += filled != original
+    assert changed > len(asked) / 2
+
+
+def naive_guesses(judge: ReconstructionJudge, ids: list[int], kept: list[bool]) -> list[int]:
+    model: Any = judge.model
+    causal = judge.tokenizer.mask_id is None or not hasattr(model, "mask_id")
+    mask = 0 if causal else model.mask_id
+    seen = [token if keep else mask for token, keep in zip(ids, kept, strict=True)]
+    with torch.no_grad():
+        if isinstance(model, MaskedReconstructor):
+            everything = torch.ones(1, len(ids), dtype=torch.bool)
+            guesses = model.head(model.hidden(torch.tensor([seen]), everything, everything))[0].argmax(-1).tolist()
+        elif not causal:
+            guesses = model.model(input_ids=torch.tensor([[2, *seen, 3]])).logits[0, 1:-1].argmax(-1).tolist()
+        else:  # word by word, the whole row again for each
+            row = [token for token, keep in zip(ids, kept, strict=True) if keep]
+            row += judge.tokenizer.encode("\n\n")[0].tolist()
+            guesses = []
+            for token, keep in zip(ids, kept, strict=True):
+                likeliest = int(model.model(input_ids=torch.tensor([row])).logits[0, -1].argmax())
+                guesses.append(likeliest)
+                row.append(token if keep else likeliest)
+    return [token if keep else guess for token, keep, guess in zip(ids, kept, guesses, strict=True)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_dropped_does_not_reach_a_reconstruction(bpe: TextTokenizer, make: MakeJudge, kind: str) -> None:
+    model: Any = make(kind).model
+    ids = torch.randint(10, 60, (3, 20), generator=torch.Generator().manual_seed(1))
+    kept = torch.rand(ids.shape, generator=torch.Generator().manual_seed(2)) < 0.6
+    valid = torch.arange(20) < torch.tensor([20, 13, 6])[:, None]
+    dropped = valid & ~kept
+    other = torch.where(kept & valid, ids, torch.randint(10, 60, ids.shape))
+    assert torch.equal(model.guesses(ids, kept, valid)[dropped], model.guesses(other, kept, valid)[dropped])
+    assert torch.equal(model.guesses(ids, kept, valid)[kept & valid], ids[kept & valid])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_company_changes_no_reconstruction(bpe: TextTokenizer, make: MakeJudge, kind: str) -> None:
+    judge, asked = make(kind), requests(bpe)[:9]
+    assert judge.reconstruct(asked) == [judge.reconstruct([one])[0] for one in asked]
+    whole = judge.reconstruct([one.whole() for one in asked])
+    assert all(filled == original for original, filled in whole)
+    assert judge.reconstruct([]) == []
+
+
 def test_hits_are_counted(bpe: TextTokenizer) -> None:
     """A model that always guesses one token."""
     text = "a b a c a a b a"

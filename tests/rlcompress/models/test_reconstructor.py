@@ -74,6 +74,25 @@ def test_other_visible_tokens_change_the_bits(kind: str) -> None:
     assert not other[kept | ~valid].any()
 
 
+@pytest.mark.parametrize("kind", sorted(BLOCKS))
+def test_guesses_are_the_likeliest_tokens_in_the_gaps(kind: str) -> None:
+    """Where a guess is the token itself is where `dropped_bits` says so; what was dropped does not reach a guess."""
+    model, (ids, kept, valid) = make(kind), rows()
+    dropped = valid & ~kept
+    guesses, (_, hits) = model.guesses(ids, kept, valid), model.dropped_bits(ids, kept, valid)
+    assert torch.equal(guesses[~dropped], ids[~dropped])
+    assert torch.equal((guesses == ids) & dropped, hits)
+    other = torch.where(kept & valid, ids, torch.randint(2, V, ids.shape))
+    assert torch.equal(model.guesses(other, kept, valid)[dropped], guesses[dropped])
+    for b in range(4):
+        size = int(valid[b].sum())
+        seen = torch.where(kept[b, :size], ids[b, :size], MASK)[None]
+        with torch.no_grad():
+            likeliest = model.head(model.hidden(seen, seen >= 0, seen >= 0))[0].argmax(-1)
+        assert torch.equal(guesses[b, :size], torch.where(kept[b, :size], ids[b, :size], likeliest))
+    assert torch.equal(model.guesses(ids, torch.ones_like(kept), valid), ids)
+
+
 def test_nothing_dropped() -> None:
     ids, _, valid = rows()
     bits, hits = make("attention").dropped_bits(ids, torch.ones_like(valid), valid)
