@@ -98,7 +98,7 @@ def compare(
         config.seed,
         config.data,
         _trainings(targets, names, [method.name for method in built]),
-        probes(config, run, shared, prepared),
+        probes(config, run.judges if run else None, shared, prepared),
     )
     return measured(bench, fresh, path, Path(out) if out else first / "comparison", len(examples) - len(fresh))
 

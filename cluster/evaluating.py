@@ -102,6 +102,7 @@ def baselines(
     prepared = stages.prepared_data(config)
     examples, path = rows_of(config, data, prepared)
     fresh = refuse_trained(examples, trained_hashes(prepared.folder), skip=False)
+    stages.require_measures(config, fresh)
     folder = Path(out) if out else Path(config.runs) / "baselines" / config.name
     with ray_session(config):
         ready_judges(config, prepared.folder, prepared.manifest.hash, folder / "judges")
@@ -124,7 +125,7 @@ def baselines(
         config.evaluate,
         config.seed,
         config.data,
-        probes=probes(config, None, judge, prepared),
+        probes=probes(config, folder / "judges", judge, prepared),
     )
     measured(bench, fresh, path, folder)
     return folder
@@ -194,7 +195,7 @@ def _bench(
         config.evaluate,
         config.seed,
         config.data,
-        probes=probes(config, run, shared, prepared),
+        probes=probes(config, run.judges if run else None, shared, prepared),
     )
 
 

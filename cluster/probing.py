@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from cluster.asking import embedder
 from cluster.reading import ROLE
@@ -15,18 +16,17 @@ from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.metrics import METRICS, Source
 from rlcompress.models.embedder import TextEmbedder
 from rlcompress.probes import Probe, ReaderProbe, ReconstructionProbe
-from rlcompress.runs import RunDirectory
 from rlcompress.words import Judge
 
 ORIGINAL = "identity"
 
 
-def probes(config: RunConfig, run: RunDirectory | None, judge: Judge, prepared: Prepared | None) -> list[Probe]:
+def probes(config: RunConfig, judges: Path | None, judge: Judge, prepared: Prepared | None) -> list[Probe]:
     """Those that a listed metric needs, loaded; one that is not there is missed by `chosen_metrics`.
 
     Args:
         config: says what is listed, and who the reader is.
-        run: has a reader of its own, or not.
+        judges: the folder of the run's judges, a reader of its own among them or not.
         judge: the held-out judge, which fills in what was dropped.
         prepared: the data whose training texts the encoder is fitted on.
 
@@ -36,7 +36,7 @@ def probes(config: RunConfig, run: RunDirectory | None, judge: Judge, prepared: 
     listed = config.evaluate.metrics or ()
     needed = sources(listed)
     found: list[Probe] = []
-    if "reader" in needed and (reader := _reader(config, run)) is not None:
+    if "reader" in needed and (reader := _reader(config, judges)) is not None:
         found.append(ReaderProbe(reader))
     if "reconstruction" in needed and isinstance(judge, ReconstructionJudge):
         encoder = _encoder(config, prepared) if "semantic_similarity" in listed else None
@@ -64,10 +64,10 @@ def _encoder(config: RunConfig, prepared: Prepared | None) -> TextEmbedder:
     return embedder(config, prepared)
 
 
-def _reader(config: RunConfig, run: RunDirectory | None) -> Judge | None:
+def _reader(config: RunConfig, judges: Path | None) -> Judge | None:
     """The reader that was asked for, or the run's own; None where there is neither."""
     name, device = config.evaluate.reader, choose_device(config.device)
-    own = run.judges / ROLE if run is not None else None
+    own = judges / ROLE if judges is not None else None
     if own is not None and (own / "judge.json").is_file() and name in (None, config.judges.reader.model):
         return load_reader(own, ("said",), device)
     return None if name is None else reader_from_name(name, config.judges.reader, ("said",), device)

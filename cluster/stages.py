@@ -85,24 +85,28 @@ def checked_data(config: RunConfig) -> Prepared:
     require_model("embedder.model", config.embedder.model, (BUILTIN_EMBEDDER,), config.trust_remote_code)
     require_model("baselines.language_model.model", asked, (BUILTIN_LANGUAGE_MODEL,), config.trust_remote_code)
     require_baselines([name for name in config.evaluate.methods if name not in ("rl", *STARTS)], "evaluate.methods")
-    readers.require_named(config)
     protected_spans("", config.env.protect)
     terms = Reward(config.reward.model_copy(update={"importance": "none"}))
     prepared = prepared_data(config)
     terms.check(prepared.examples("train"))
-    chosen_metrics(config.evaluate.metrics, prepared.examples("test")[: config.evaluate.texts], askable(config))
+    require_measures(config, prepared.examples("test")[: config.evaluate.texts])
     return prepared
 
 
-def askable(config: RunConfig) -> set[Source]:
-    """Who the evaluation at the end of a run can ask."""
+def require_measures(config: RunConfig, examples: list[Example]) -> None:
+    """Refuse a listed metric that could not be computed of these rows, and a reader that is not there.
+
+    Raises:
+        UserError: naming the metric or the key, and what to do.
+    """
+    readers.require_named(config)
     asked: dict[Source, bool] = {
         "judge": not config.judges.heldout.silent,
         "reconstruction": not config.judges.heldout.silent,
         "adapted judge": bool(config.evaluate.adapt_steps) and not config.judges.heldout.silent,
         "reader": config.evaluate.reader is not None or readers.wanted(config),
     }
-    return {source for source, there in asked.items() if there}
+    chosen_metrics(config.evaluate.metrics, examples, {source for source, there in asked.items() if there})
 
 
 def judged(run: RunDirectory, prepared: Prepared) -> dict[str, float]:

@@ -246,7 +246,7 @@ def test_a_port_that_is_no_port(refused, artifact):
             ("evaluate.metrics lists rougeL", "judges.heldout.model"),
         ),
         ("judges.heldout.model=none evaluate.metrics=[perplexity]", ("lists perplexity", "name a judge")),
-        ("evaluate.reader=no/reader", ("evaluate.reader", "no/reader", "builtin:")),
+        ("evaluate.reader=./no/reader", ("evaluate.reader", "./no/reader", "builtin:")),
         ("evaluate.reader=builtin:causal", ("evaluate.reader", "builtin:causal", "use builtin:overlap")),
     ],
 )
@@ -260,6 +260,8 @@ def test_options_of_an_evaluation(refused, artifact, rows):
     refused(*words, "--seeds", "0", says=("--seeds", "0", "greater than or equal to 1"))
     refused(*words, "--metrics", "reader_f2", says=("--metrics", "'reader_f2'", "did you mean reader_f1?"))
     refused("baselines", "--methods", "rares", *small(rows), says=("--methods", "did you mean 'rare'?"))
+    refused("baselines", "--metrics", "reader_f1", *small(rows), says=("lists reader_f1", "--reader MODEL"))
+    refused("baselines", "--reader", "./no/reader", *small(rows), says=("evaluate.reader", "./no/reader"))
 
 
 def test_words_that_the_parser_does_not_know(capsys):

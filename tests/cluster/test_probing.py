@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cluster.probing import probes, sources, with_original
 from cluster.training import train
 from rlcompress.__main__ import main
 from rlcompress.config.files import load_config
-from rlcompress.config.schema import RunConfig
+from rlcompress.config.schema import ReaderJudgeConfig, RunConfig
 from rlcompress.errors import UserError
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
@@ -41,6 +42,20 @@ def test_a_reader_is_loaded_by_name() -> None:
     asked = ["evaluate.metrics=[reader_f1,answer_span]", "evaluate.reader=builtin:overlap"]
     [probe] = probes(load_config(None, asked), None, NOBODY, None)
     assert (probe.source, probe.version) == ("reader", "overlap-1")
+
+
+def test_the_readers_of_a_run_come_before_others_of_their_name(tmp_path: Path) -> None:
+    config = load_config(None, ["evaluate.metrics=[reader_f1]", "judges.reader.model=builtin:causal"])
+    assert probes(config, tmp_path, NOBODY, None) == []
+    record = {"settings": ReaderJudgeConfig().model_dump(mode="json"), "reads": {}}
+    (tmp_path / "reader").mkdir()
+    (tmp_path / "reader" / "judge.json").write_text(json.dumps(record))
+    named = config.model_copy(update={"evaluate": config.evaluate.model_copy(update={"reader": "builtin:causal"})})
+    for asked in (config, named):
+        [probe] = probes(asked, tmp_path, NOBODY, None)
+        assert probe.version == "overlap-1", "what lies in the folder, whatever its name"
+    with pytest.raises(UserError, match="builtin:causal is trained in a run"):
+        probes(named, None, NOBODY, None)
 
 
 def test_the_original_is_measured_where_a_reader_is_asked() -> None:
