@@ -10,6 +10,7 @@ import pytest
 
 from cluster import stages
 from cluster.asking import baseline_methods
+from cluster.comparing import compare
 from cluster.measuring import Bench, measured
 from cluster.probing import probes, sources, with_original
 from cluster.training import train
@@ -145,3 +146,6 @@ def test_the_command_asks_a_reader_and_fills_in(
     lost = [row for row in document["comparisons"] if (row["against"], row["metric"]) == ("identity", "reader_f1")]
     assert lost[0]["difference"] == pytest.approx(found["rl", "reader_f1"] - found["identity", "reader_f1"])
     assert recompute(tmp_path / "again") == document
+    pair = compare([run.path, run.path / "warm_start"], rates=[0.5], metrics=["reader_f1"], reader=str(folder))
+    together = {row["method"] for row in load_results(pair)["results"]}
+    assert together == {"plain", "warm_start", "identity"}, "the original stands beside all that are asked about"
