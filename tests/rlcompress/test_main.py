@@ -196,7 +196,12 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
     assert cli.main(["sft", *words]) == 0
     assert cli.main(["judges", *words, "--out", "j"]) == 0
     assert cli.main(["tune", *words, "--out", "o"]) == 0
-    assert cli.main(["baselines", *words, "--rates", "0.5", "0.25", "--methods", "random", "--seeds", "2"]) == 0
+    assert (
+        cli.main(
+            ["baselines", *words, "--rates", "0.5", "0.25", "--methods", "random", "--seeds", "2", "--metrics", "bleu"]
+        )
+        == 0
+    )
     stages.result = "raysubmit_1"
     assert cli.main(["submit", *words, "--address", "http://head:8265"]) == 0
     command = "rlcompress train c.yaml --set name=n --overwrite"
@@ -208,7 +213,8 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
         (
             "baselines",
             (config,),
-            {"data": None, "rates": [0.5, 0.25], "methods": ["random"], "seeds": 2, "out": None, "slices": None},
+            {"data": None, "rates": [0.5, 0.25], "methods": ["random"], "seeds": 2, "out": None, "slices": None}
+            | {"metrics": ["bleu"], "reader": None},
         ),
         ("submit", ("c.yaml", ["name=n"], "http://head:8265"), {"profiles": []}),
     ]
@@ -222,6 +228,7 @@ def test_stages_are_called_with_what_was_asked(stages, capsys):
 )
 def test_evaluate_and_compare_pass_every_option(stages, name, targets, passed):
     words = "--data f.jsonl --rates 0.5 0.33 --seeds 5 --judge m --out o --methods random rare --skip-trained"
+    words += " --metrics bleu reader_f1 --reader gpt"
     assert cli.main([name, *targets, *words.split(), "--slices", "length", "field:source"]) == 0
     assert cli.main([name, *targets]) == 0
     asked = {
@@ -233,6 +240,8 @@ def test_evaluate_and_compare_pass_every_option(stages, name, targets, passed):
         "methods": ["random", "rare"],
         "skip_trained": True,
         "slices": ["length", "field:source"],
+        "metrics": ["bleu", "reader_f1"],
+        "reader": "gpt",
     }
     assert stages.calls[0] == (name, (passed,), asked)
     assert stages.calls[1] == (name, (passed,), dict.fromkeys(asked) | {"skip_trained": False})
