@@ -54,6 +54,7 @@ class DataConfig(Section):
     answer_field: str = "answer"
     group_field: str | None = Field(None, description="field naming the document; default: the text itself")
     seed: int = Field(0, description="decides the splits; not the run's seed, so that seeds share a held-out set")
+    fold: NonNegative = Field(0, description="which part of a cross-validation is tested: 0, 1, ... 1 / splits.test")
     splits: SplitConfig = SplitConfig()
     min_tokens: NonNegative = Field(16, description="shorter rows are dropped and counted (reader tokens)")
     max_tokens: Positive = Field(64, description="longer rows are handled by `long` (reader tokens)")

@@ -60,7 +60,7 @@ def prepare(config: RunConfig, folder: str | Path, tokenizer: SavableTokenizer |
     ready = _ready(folder, origin)
     if ready is not None:
         return ready
-    documents = split_documents(rows, config.data.splits, config.data.seed)
+    documents = split_documents(rows, config.data.splits, config.data.seed, config.data.fold)
     tokenizer = tokenizer or _reader_tokenizer(config, [row.text for row in documents["train"]])
     dropped = {split: Counter[str]() for split in SPLITS}
     fitting = {split: list(_fitting(documents[split], tokenizer, config.data, dropped[split])) for split in SPLITS}

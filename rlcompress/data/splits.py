@@ -12,8 +12,11 @@ from rlcompress.errors import UserError
 from rlcompress.words import Example
 
 
-def split_documents(rows: Sequence[Example], shares: SplitConfig, seed: int) -> dict[str, list[Example]]:
+def split_documents(rows: Sequence[Example], shares: SplitConfig, seed: int, fold: int = 0) -> dict[str, list[Example]]:
     """Rows of each split; each group goes to one split, chosen by a seeded shuffle of the groups.
+
+    Each next `fold` turns that order by the size of the test split, so what one fold tests the others before it do
+    not, until all groups have been tested.
 
     Raises:
         UserError: fewer groups than splits with a share.
@@ -28,7 +31,8 @@ def split_documents(rows: Sequence[Example], shares: SplitConfig, seed: int) -> 
                 f"data.source has {len(groups)} documents, too few for data.splits: give more or set a share to 0"
             )
     names = list(groups)
-    order = iter(np.random.default_rng([seed, 0]).permutation(len(names)).tolist())
+    shuffled = np.random.default_rng([seed, 0]).permutation(len(names))
+    order = iter(np.roll(shuffled, fold * counts["test"]).tolist())
     return {split: [row for _ in range(counts[split]) for row in groups[names[next(order)]]] for split in SPLITS}
 
 

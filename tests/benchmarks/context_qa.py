@@ -1,13 +1,13 @@
 """`make study-context_qa`: does a policy that hears the question keep more answers than sentences that match it?
 
-Trains `tune_configs/masking/context_qa.yaml` on questions over contexts with five seeds, each on its own split by
-context, and measures each policy beside the baselines on contexts that its training never saw: one split of 49 contexts
-favours this method or that by several points, five of them say more. The controls are trained with the first three
-seeds and each compared with the policy of its seed: the same policy deaf to the question, and either term of the reward
-alone. The policies of all seeds are also measured at rates that they were not trained for. Last, each source of
-questions is left out of the training and then asked, all of it. Rows come from `context-qa/train.jsonl` in the folder
-that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's; `--set embedder.model=FOLDER` takes a local one.
-Figures and per-item scores are kept under `tests/benchmarks/results/context_qa/`.
+Trains `tune_configs/masking/context_qa.yaml` on questions over contexts with five seeds, seed k on fold k of a
+cross-validation by context, and measures each policy beside the baselines on contexts that its training never saw: one
+split of 42 contexts favours this method or that by several points, all 198 say more. The policies of all seeds are also
+measured at rates that they were not trained for. The controls are trained with the first three seeds and each compared
+with the policy of its seed: the same policy deaf to the question, and either term of the reward alone. Last, each
+source of questions is left out of the training and then asked, all of it. Rows come from `context-qa/train.jsonl` in
+the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's; `--set embedder.model=FOLDER` takes a
+local one. Figures and per-item scores are kept under `tests/benchmarks/results/context_qa/`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def parted(source: str) -> tuple[Path, Path]:
 
 def trained(name: str, seed: int, own: list[str], changes: list[str]) -> RunDirectory:
     """A run of the study's configuration; `own` changes it for this arm, `changes` for all."""
-    overrides = [*COMMON, f"data.source={questions()}", f"seed={seed}", f"data.seed={seed}", f"name={name}-{seed}"]
+    overrides = [*COMMON, f"data.source={questions()}", f"seed={seed}", f"data.fold={seed}", f"name={name}-{seed}"]
     overrides += [*own, *changes]
     return train(load_config(CONFIG, overrides), command=f"make study-context_qa ({name}, seed {seed})", overwrite=True)
 
