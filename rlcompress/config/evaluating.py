@@ -25,7 +25,9 @@ SliceName = Annotated[str, StringConstraints(pattern=r"^(length|question_kind|gr
 
 
 class EvaluateConfig(Section):
-    rates: tuple[Rate, ...] = Field((0.5, 0.33), min_length=1)
+    rates: tuple[Rate, ...] = Field(
+        (0.65, 0.5, 0.33), min_length=1, description="kept fractions; three or more make a curve"
+    )
     methods: tuple[str, ...] = (
         "identity",
         "random",

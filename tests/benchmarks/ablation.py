@@ -37,6 +37,7 @@ COMMON = [
     "runs=runs/ablation",
     "judges.reward.steps=1500",
     "judges.heldout.steps=1500",
+    "evaluate.rates=[0.5, 0.33]",
     "evaluate.texts=400",
     "evaluate.methods=[warm_start]",
 ]

@@ -32,6 +32,7 @@ COMMON = [
     "judges.heldout.steps=1500",
     "learner.iterations=150",
     "checkpoint.validate_every=50",
+    "evaluate.rates=[0.5, 0.33]",
     "evaluate.texts=400",
     "evaluate.adapt_steps=100",
     "evaluate.methods=[]",
