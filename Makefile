@@ -34,7 +34,7 @@ format: setup
 
 # Unit tests first: they say within minutes what is wrong.
 test: setup
-	$(PYTHON) -m pytest -q -m "not slow and not ray and not learning"
+	$(PYTHON) -m pytest -q -n 2 --dist loadscope -m "not slow and not ray and not learning"
 	$(PYTHON) -m pytest -q -m "not slow and (ray or learning)"
 
 test-slow: setup

@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 import types
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def test_help_of_each_command(name, capsys):
     assert f"usage: rlcompress {name}" in capsys.readouterr().out
 
 
-def test_help_is_fast_and_imports_nothing_heavy():
+def test_help_imports_nothing_heavy():
     program = (
         "import sys; from rlcompress.__main__ import main\n"
         "try: main(['train', '--help'])\n"
@@ -92,12 +91,6 @@ def test_help_is_fast_and_imports_nothing_heavy():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
-    seconds = []
-    for _ in range(3):  # the best of three: another process may hold the cores
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "rlcompress", "--help"], check=True, capture_output=True)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.5
 
 
 def test_config_create_round_trips(capsys):
