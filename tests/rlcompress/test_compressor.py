@@ -162,9 +162,9 @@ def test_thirty_two_thousand_tokens(compressor: Compressor) -> None:
     text = " ".join(rng.choice(words, 21_000).tolist())
     total = len(READER.encode(text)[0])
     assert total > 32_000
-    started = time.perf_counter()
+    started = time.process_time()
     one = compressor.compress(text, 0.4)
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
     budget = round(0.4 * total)
     check(one, text, budget)
     costs_N = compressor.segmenter(text).costs_N

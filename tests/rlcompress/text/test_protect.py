@@ -119,9 +119,9 @@ def test_json_spans_equal_the_slow_twin(text: str) -> None:
     "piece", ["[", '{"a":', "[1,", "1", "1-", "-", "`", "` ", "~~~\n", "a.b-", "a@", "http://", "<protect>", "x", '["']
 )
 def test_time_is_linear_on_hostile_text(name: str, piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     protected_spans(piece * (100_000 // len(piece)), [name])
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 5.0
 
 
 PIECES = [

@@ -162,11 +162,11 @@ def test_overlaps_equal_the_slow_twin(text: str, spans: list[tuple[int, int]]) -
     "piece",
     ["the quick brown-fox, jumped over it. ", "word ", "字", ".", ". ", "\n ", "a", "👍🏽", "é(  ", "'", ".'", "a'"],
 )
-def test_long_texts_take_well_under_a_second(granularity: str, piece: str) -> None:
+def test_long_texts_are_no_quadratic_work(granularity: str, piece: str) -> None:
     text = piece * (150_000 // len(piece))  # about 32k tokens of English
-    started = time.perf_counter()
+    started = time.process_time()
     assert sum(map(len, cut(text, granularity))) == len(text)
-    assert time.perf_counter() - started < 1.5
+    assert time.process_time() - started < 5.0  # quadratic work would take minutes
 
 
 def test_the_segmenter_remembers_and_travels(bpe: TextTokenizer) -> None:
