@@ -15,6 +15,7 @@ from rlcompress.results import load_results, pooled, pooled_splits
 RESULTS = Path(__file__).parent / "results"
 SHARED = (("distortion_bits", 0.5, "shared judge, rate 0.5"), ("distortion_bits", 0.33, "shared judge, rate 0.33"))
 OWN = ("distortion_bits_adapted", 0.5, "own judge, rate 0.5")
+BY_OWN = (OWN, ("distortion_bits_adapted", 0.33, "own judge, rate 0.33"))
 RETENTION = tuple(("answer_retention", rate, f"rate {rate:g}") for rate in (0.5, 0.33, 0.2))
 CURVE = tuple(("answer_retention", rate, f"{rate:g}") for rate in (0.9, 0.8, 0.65, 0.5, 0.33, 0.2, 0.1))
 SOURCES = ("adversarial_qa", "duorc", "quoref")
@@ -25,18 +26,40 @@ Document = dict[str, Any]
 class Table:
     """What a study's table shows: the method that all others are paired with, and (metric, rate, heading) a column.
 
-    `together` makes one document of the training seeds: `pooled_splits` where each had a held-out set of its own.
+    `together` makes one document of the training seeds: `pooled_splits` where each had a held-out set of its own. A
+    `part` is one slice of the texts (slicing, label) instead of all; `methods` are those shown, else all.
     """
 
     reference: str
     columns: tuple[tuple[str, float, str], ...]
     together: Callable[[Sequence[Path], Callable[[str], str]], Document] = pooled
+    folder: str | None = None  # of the results, where it is not the study's name
+    part: tuple[str, str] | None = None
+    methods: tuple[str, ...] = ()
 
 
 TABLES = {
     "masking": Table("rl", (*SHARED, OWN)),
     "ablation": Table("grpo", SHARED),
     "cotraining": Table("cotrained", (*SHARED, OWN)),
+    "wikitext": Table("rl", (*SHARED, *BY_OWN)),
+    "wikitext/without_unk": Table(
+        "rl",
+        (*SHARED, *BY_OWN),
+        folder="wikitext",
+        part=("contains:<unk>", "without <unk>"),
+        methods=(
+            "rl",
+            "adaptive_add",
+            "supervised",
+            "warm_start",
+            "prior",
+            "self_information",
+            "stride",
+            "long",
+            "rare",
+        ),
+    ),
     "context_qa": Table("context_qa", RETENTION, pooled_splits),
     "context_qa/controls": Table("context_qa", RETENTION, pooled_splits),
     "context_qa/curve": Table("context_qa", CURVE, pooled_splits),
@@ -52,10 +75,10 @@ def markdown(study: str) -> str:
     worse, · the interval holds 0.
     """
     table = TABLES[study]
-    folders = sorted((RESULTS / study).glob("seed-*"))
-    together = table.together(folders, without_seed)
-    seeds = [load_results(folder)["comparisons"] for folder in folders]
-    methods = {row["method"] for row in together["results"]} - {"identity"}
+    folders = sorted((RESULTS / (table.folder or study)).glob("seed-*"))
+    together = _part(table.together(folders, without_seed), table.part)
+    seeds = [_part(load_results(folder), table.part)["comparisons"] for folder in folders]
+    methods = set(table.methods) or {row["method"] for row in together["results"]} - {"identity"}
     metric, rate, _ = table.columns[0]
     sign = 1.0 if METRICS[metric].better == "lower" else -1.0
     order = sorted(
@@ -68,6 +91,15 @@ def markdown(study: str) -> str:
         cells = [_cell(together, seeds, method, table.reference, metric, rate) for metric, rate, _ in table.columns]
         lines.append(f"| `{method}` | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _part(document: Document, part: tuple[str, str] | None) -> Document:
+    """The figures and comparisons of one slice in the form of those of all texts."""
+    if part is None:
+        return document
+    rows = [row for row in document["slices"] if (row["slice"], row["label"]) == part]
+    compared = [{**row, **row["comparison"], "against": row["method"]} for row in rows if row["comparison"]]
+    return {"results": rows, "comparisons": compared}
 
 
 def without_seed(method: str) -> str:
