@@ -240,7 +240,8 @@ def _compress(arguments: Arguments) -> None:
     result = compressor.compress(text, question=arguments.question, protect=arguments.protect, **budget)
     if arguments.target_tokens is not None and arguments.target_tokens > result.original_tokens:
         raise UserError(f"the text has {result.original_tokens} tokens, below --target-tokens: give a smaller budget")
-    shown = json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n" if arguments.json else result.text
+    account = {key: value for key, value in dataclasses.asdict(result).items() if value is not None}
+    shown = json.dumps(account, ensure_ascii=False) + "\n" if arguments.json else result.text
     sys.stdout.buffer.write(shown.encode("utf-8"))
     sys.stdout.buffer.flush()
 

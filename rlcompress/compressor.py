@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
 from rlcompress.artifact import Manifest, load_scorer
+from rlcompress.compressed import Compressed as Compressed
+from rlcompress.compressed import left_whole, nothing_left, nothing_saved, with_pieces
 from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.models.scorer import TextScorer
@@ -17,28 +18,6 @@ from rlcompress.passes import served_priorities
 from rlcompress.selection import select, threshold
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Compression, Example, FloatArray, Units
-
-
-@dataclass(frozen=True, slots=True)
-class Compressed:
-    """A compressed text with its account: `text` is made of `spans` of the source, byte for byte."""
-
-    text: str
-    source: str
-    spans: list[tuple[int, int]]
-    units: list[tuple[int, int]]
-    scores: list[float]
-    kept: list[bool]
-    status: str
-    rate: float
-    achieved_rate: float
-    achieved_rate_retokenised: float
-    original_tokens: int
-    kept_tokens: int
-    compressed_tokens: int
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Compressor:
@@ -74,6 +53,10 @@ class Compressor:
         target_tokens: int | None = ...,
         question: str | None = ...,
         protect: Sequence[str] = ...,
+        min_tokens: int = ...,
+        abstain: bool = ...,
+        return_tokens: bool = ...,
+        return_removed: bool = ...,
     ) -> Compressed: ...
     @overload
     def compress(
@@ -84,6 +67,10 @@ class Compressor:
         target_tokens: int | None = ...,
         question: str | None = ...,
         protect: Sequence[str] = ...,
+        min_tokens: int = ...,
+        abstain: bool = ...,
+        return_tokens: bool = ...,
+        return_removed: bool = ...,
     ) -> list[Compressed]: ...
     def compress(
         self,
@@ -93,6 +80,10 @@ class Compressor:
         target_tokens: int | None = None,
         question: str | None = None,
         protect: Sequence[str] = (),
+        min_tokens: int = 0,
+        abstain: bool = True,
+        return_tokens: bool = False,
+        return_removed: bool = False,
     ) -> Compressed | list[Compressed]:
         """Keep `rate` of the reader's tokens (default 0.5), or at most `target_tokens` a text.
 
@@ -100,6 +91,13 @@ class Compressor:
         than drop: each unit with p >= 1/2, and what is protected.
 
         `protect` adds patterns (regular expressions, or numbers, urls, code, tags, json) whose matches always stay.
+
+        A text comes back as it was, with the status `unchanged`, when compressing it would not help: it has fewer than
+        `min_tokens`; or what would be kept takes no fewer tokens, tokenised again, than all of it; or it is too short
+        for the rate, so that nothing would be left (`target_tokens` is a limit and holds even then). `abstain=False`
+        switches the last two off: then every budget is exact, and a higher rate never loses a word.
+
+        `return_tokens` and `return_removed` add the pieces of the source, with offsets and scores, to the result.
 
         Raises:
             UserError: a rate outside (0, 1], both budgets at once, or a bad pattern.
@@ -119,10 +117,12 @@ class Compressor:
             scores = served_priorities(
                 self._scorer, self.manifest.passes, units, [question] * len(units), rate, target_tokens=target_tokens
             )
-        results = [
-            self._account(threshold(u, s) if chooses else select(u, s, rate, target_tokens=target_tokens), s)
-            for u, s in zip(units, scores, strict=True)
-        ]
+        results = []
+        for u, s in zip(units, scores, strict=True):
+            one = self._account(threshold(u, s) if chooses else select(u, s, rate, target_tokens=target_tokens), s)
+            in_vain = abstain and ((rate is not None and nothing_left(one)) or nothing_saved(one))
+            one = left_whole(one) if in_vain or one.original_tokens < min_tokens else one
+            results.append(with_pieces(one, u.costs_N.tolist(), tokens=return_tokens, removed=return_removed))
         return results[0] if isinstance(text, str) else results
 
     def priorities(
@@ -145,13 +145,14 @@ class Compressor:
         return self._segmenter
 
     def _account(self, compression: Compression, scores_N: FloatArray) -> Compressed:
-        units, text = compression.units, compression.text
+        units, spans = compression.units, compression.spans
+        text = "".join(units.text[a:b] for a, b in spans)
         total = units.total_cost
         retokenised = len(self._reader.encode(text)[0])
         return Compressed(
             text=text,
             source=units.text,
-            spans=compression.spans,
+            spans=spans,
             units=list(zip(units.starts_N.tolist(), units.ends_N.tolist(), strict=True)),
             scores=scores_N.tolist(),
             kept=compression.kept_N.tolist(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -63,13 +64,83 @@ def check(one: Compressed, text: str, budget: int) -> None:
     assert one.status == "ok"
 
 
+@pytest.fixture(scope="module")
+def in_memory() -> Compressor:
+    return Compressor(manifest(protect=()), small_scorer(READER), READER)
+
+
+@settings(max_examples=60)
+@given(ANY_TEXT, RATES, RATES)
+def test_abstaining(in_memory: Compressor, text: str, low: float, high: float) -> None:
+    """Each result is the exact one or the source, by a rule; a reader never sees more tokens, nor nothing at all.
+
+    A higher rate loses no word of a text that was compressed at the lower one.
+    """
+    low, high = sorted((low, high))
+    found = []
+    for rate in (low, high):
+        exact, one = in_memory.compress(text, rate, abstain=False), in_memory.compress(text, rate)
+        in_vain = exact.compressed_tokens >= exact.original_tokens and not all(exact.kept)
+        empty = not exact.text.strip() and text.strip() != ""
+        if in_vain or empty:
+            assert (one.text, one.status, one.kept_tokens) == (text, "unchanged", one.original_tokens)
+            assert all(one.kept)
+            assert one.spans == [(0, len(text))]
+            assert one.scores == exact.scores
+        else:
+            assert one == exact
+        assert one.compressed_tokens <= one.original_tokens
+        assert one.compressed_tokens == len(READER.encode(one.text)[0])
+        assert one.text.strip() or not text.strip()
+        found.append(one)
+    small, large = found
+    if small.status == "ok":
+        assert all(kept or not before for before, kept in zip(small.kept, large.kept, strict=True))
+
+
+def test_what_cannot_help_comes_back_as_it_was(compressor: Compressor) -> None:
+    """Too short for the rate; no token saved; shorter than asked. A limit in tokens holds all the same."""
+    assert compressor.compress("One", 0.1).status == "unchanged"
+    assert compressor.compress("One", 0.1, abstain=False).text == ""
+    words = compressor.compress(TEXTS[0], target_tokens=1)
+    assert words.kept_tokens <= 1
+    assert words.status == "ok"
+    tokens = len(READER.encode(TEXTS[0])[0])
+    assert compressor.compress(TEXTS[0], 0.5, min_tokens=tokens + 1).text == TEXTS[0]
+    assert compressor.compress(TEXTS[0], 0.5, min_tokens=tokens + 1, abstain=False).status == "unchanged"
+    assert compressor.compress(TEXTS[0], 0.5, min_tokens=tokens) == compressor.compress(TEXTS[0], 0.5)
+    reader = train_tokenizer([" to", " tomorrow", "x"] * 9, 300)
+    glued = Compressor(manifest(protect=()), small_scorer(READER), reader)
+    source = "x tomorrow"
+    exact = glued.compress(source, protect=["tomorrow"], abstain=False)
+    assert exact.text == "tomorrow"
+    assert exact.compressed_tokens > exact.original_tokens
+    assert glued.compress(source, protect=["tomorrow"]).text == source
+
+
+@settings(max_examples=20)
+@given(ANY_TEXT, RATES)
+def test_pieces_on_request(in_memory: Compressor, text: str, rate: float) -> None:
+    one = in_memory.compress(text, rate, return_tokens=True, return_removed=True)
+    assert one.tokens is not None
+    assert "".join(piece.text for piece in one.tokens) == text
+    assert all(piece.text == text[piece.start : piece.end] for piece in one.tokens)
+    assert [piece.score for piece in one.tokens] == one.scores
+    assert sum(piece.tokens for piece in one.tokens) == one.original_tokens
+    assert sum(piece.tokens for piece in one.tokens if piece.kept) == one.kept_tokens
+    assert one.removed == [piece for piece in one.tokens if not piece.kept]
+    plain = in_memory.compress(text, rate)
+    assert (plain.tokens, plain.removed) == (None, None)
+    assert dataclasses.replace(one, tokens=None, removed=None) == plain
+
+
 @settings(max_examples=40)
 @given(ANY_TEXT, RATES, RATES)
 def test_any_text_at_any_rate(text: str, low: float, high: float) -> None:
     """Budget, tiling and nesting: what stays at a lower rate stays at a higher one."""
     one = Compressor(manifest(protect=()), small_scorer(READER), READER)
     low, high = sorted((low, high))
-    small, large = one.compress(text, low), one.compress(text, high)
+    small, large = one.compress(text, low, abstain=False), one.compress(text, high, abstain=False)
     check(small, text, round(low * small.original_tokens))
     check(large, text, round(high * large.original_tokens))
     assert small.scores == large.scores  # the rate is no input
@@ -79,7 +150,7 @@ def test_any_text_at_any_rate(text: str, low: float, high: float) -> None:
 @pytest.mark.parametrize("text", ["", " ", "\n \t\n", "x", "\ud800"])
 def test_texts_of_nothing_much(compressor: Compressor, text: str) -> None:
     for rate in (0.01, 0.5, 1.0):
-        one = compressor.compress(text, rate)
+        one = compressor.compress(text, rate, abstain=False)
         check(one, text, round(rate * one.original_tokens))
     assert compressor.compress(text, 1.0).text == text
     assert compressor.compress(text, target_tokens=1).kept_tokens <= 1
@@ -229,7 +300,7 @@ def chooser(**changes: object) -> Compressor:
 @given(ANY_TEXT)
 def test_without_a_rate_a_policy_that_chooses_keeps_what_it_would_rather_keep(text: str) -> None:
     one = chooser()
-    result = one.compress(text)
+    result = one.compress(text, abstain=False)
     assert result.kept == [score >= 0 for score in result.scores]
     check(result, text, result.kept_tokens)
     assert result.rate == result.achieved_rate

@@ -42,7 +42,7 @@ def test_it_is_served_in_its_passes_wherever_it_is_served(bpe: TextTokenizer, co
             select(u, p, rate)
             for u, p in zip(units, served_priorities(scorer, 3, units, [None] * len(units), rate), strict=True)
         ]
-        served = compressor.compress(TEXTS, rate)
+        served = compressor.compress(TEXTS, rate, abstain=False)
         evaluated = method.priorities(units, [Example(text, text) for text in TEXTS], rate, seed=0)
         once = scorer.scores(units, [None] * len(units))
         for one, priorities_N, unit, wanted, score_N in zip(served, evaluated, units, expected, once, strict=True):
