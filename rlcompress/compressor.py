@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
+from rlcompress import structured
 from rlcompress.artifact import Manifest, load_scorer
 from rlcompress.compressed import Compressed as Compressed
 from rlcompress.compressed import left_whole, nothing_left, nothing_saved, with_pieces
 from rlcompress.device import choose_device
 from rlcompress.errors import UserError
+from rlcompress.messages import MIN_TOKENS, PROTECTED, ROLES, CompressedMessages, Message, compress_messages
 from rlcompress.models.scorer import TextScorer
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.passes import served_priorities
 from rlcompress.selection import select, threshold
+from rlcompress.structured import J
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Compression, Example, FloatArray, Units
 
@@ -125,6 +128,69 @@ class Compressor:
             results.append(with_pieces(one, u.costs_N.tolist(), tokens=return_tokens, removed=return_removed))
         return results[0] if isinstance(text, str) else results
 
+    def compress_messages(
+        self,
+        messages: Sequence[Message],
+        rate: float | None = None,
+        *,
+        question: str | None = None,
+        roles: Collection[str] | Mapping[str, float] = ROLES,
+        protect: Sequence[str] = PROTECTED,
+        min_tokens: int = MIN_TOKENS,
+        keep_recent: int = 0,
+    ) -> CompressedMessages:
+        """Chat messages with shorter texts, each within the `rate` of its own tokens, and an account of each.
+
+        The default compresses long texts of users and tools; a mapping gives roles rates of their own. Results of tools
+        have the role `tool` in either shape; content that is JSON stays JSON. Tool calls, images, reasoning, and parts
+        with `cache_control` or citations are not touched. A longer conversation leaves the earlier messages' bytes as
+        they were, unless `question="last_user"` (all else is compressed for what the user asked last) or `keep_recent`
+        (that many messages at the end stay) ask for the contrary; `"preceding_user"` gives a tool's text the user's
+        words before it as its question, which is stable.
+
+        Raises:
+            UserError: as `compress` does, or something that is no message.
+        """
+        return compress_messages(
+            self,
+            messages,
+            rate,
+            question=question,
+            roles=roles,
+            protect=protect,
+            min_tokens=min_tokens,
+            keep_recent=keep_recent,
+        )
+
+    def compress_json(
+        self,
+        document: J,
+        rate: float | None = None,
+        *,
+        keys: Sequence[str] | None = None,
+        skip: Sequence[str] = (),
+        question: str | None = None,
+        protect: Sequence[str] = (),
+        min_tokens: int = structured.MIN_TOKENS,
+    ) -> J:
+        """JSON in, JSON out: string values of `min_tokens` and more keep `rate` of their tokens, all else stays.
+
+        JSON text gives JSON text with the same layout, a value gives a value. `keys` and `skip` are patterns of paths
+        such as `items.*.text`; see `rlcompress.structured.compress_json`.
+        """
+
+        def shorten(texts: list[str]) -> list[str]:
+            return [
+                one.text
+                for one in self.compress(texts, rate, question=question, protect=protect, min_tokens=min_tokens)
+            ]
+
+        return structured.compress_json(document, shorten, keys, skip)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of the reader, without special ones."""
+        return len(self._reader.encode(text)[0])
+
     def priorities(
         self, texts: Sequence[Units], questions: Sequence[str | None], rate: float | None = None
     ) -> list[FloatArray]:
@@ -148,7 +214,7 @@ class Compressor:
         units, spans = compression.units, compression.spans
         text = "".join(units.text[a:b] for a, b in spans)
         total = units.total_cost
-        retokenised = len(self._reader.encode(text)[0])
+        retokenised = self.count_tokens(text)
         return Compressed(
             text=text,
             source=units.text,
