@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rlcompress.compressor import Compressed as Compressed
     from rlcompress.compressor import Compressor as Compressor
+    from rlcompress.llmlingua import PromptCompressor as PromptCompressor
 
 __version__ = "0.1.0"
 
-_OFFERED = {"Compressor": "rlcompress.compressor", "Compressed": "rlcompress.compressor"}
+_OFFERED = {
+    "Compressor": "rlcompress.compressor",
+    "Compressed": "rlcompress.compressor",
+    "PromptCompressor": "rlcompress.llmlingua",
+}
 
 
 def __getattr__(name: str) -> Any:

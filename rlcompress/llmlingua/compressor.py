@@ -1,0 +1,270 @@
+"""`PromptCompressor`, with the methods, arguments and results of `llmlingua.PromptCompressor` 0.2.2."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rlcompress.device import choose_device
+from rlcompress.errors import UserError
+from rlcompress.llmlingua import filters
+from rlcompress.llmlingua.arguments import REFUSED_METHODS, Kind
+from rlcompress.llmlingua.layout import SEPARATOR, lay_out, pieces_of
+from rlcompress.llmlingua.pipeline import assemble, compress
+from rlcompress.llmlingua.request import Request
+from rlcompress.llmlingua.scoring import (
+    CausalScoring,
+    CheckpointScoring,
+    PolicyScoring,
+    Scoring,
+    choose_reader,
+    kind_of,
+)
+from rlcompress.words import FloatArray, Tokenizer, Units
+
+_ANY_DEVICE = ("auto", "balanced", "balanced_low_0")
+_BATCH, _FORCED = 50, 100  # the original's max_batch_size and max_force_token
+_GPT4_PER_TOKEN = 0.06 / 1000  # dollars, as the original has it
+
+
+class NotOffered(UserError, AttributeError):
+    """A method of the original that is refused by name."""
+
+
+class PromptCompressor:
+    """Compresses prompts; see `rlcompress.llmlingua` for what differs from the original. Threads may share one.
+
+    Args:
+        model_name: a local folder: a run, an artifact, an LLMLingua-2 checkpoint or a small causal language model.
+        device_map: cpu, cuda, cuda:N or mps; auto, balanced and balanced_low_0 take the best device there is.
+        model_config: `torch_dtype` (or `dtype`) of a checkpoint; `pad_to_left`; `trust_remote_code` may be False.
+        open_api_config: must be empty.
+        use_llmlingua2: the folder says what it holds; True refuses a causal language model.
+        llmlingua2_config: `max_batch_size`, windows read together, and `max_force_token`.
+        use_slingua: must be False.
+        reader: the tokenizer in which tokens are counted: a folder, an object, or a `tiktoken.Encoding`. The model's
+            own without.
+        compat: "fixed", or "exact" for the original's words, faults included; it needs a checkpoint.
+
+    Raises:
+        UserError: an argument that is refused, or a folder that holds no model.
+    """
+
+    def __init__(
+        self,
+        model_name: str | Path,
+        device_map: str = "auto",
+        model_config: Mapping[str, Any] = {},
+        open_api_config: Mapping[str, Any] = {},
+        use_llmlingua2: bool = False,
+        llmlingua2_config: Mapping[str, Any] = {},
+        use_slingua: bool = False,
+        *,
+        reader: str | Path | Tokenizer | None = None,
+        compat: Literal["fixed", "exact"] = "fixed",
+    ) -> None:
+        dtype = _dtype(model_config)
+        if open_api_config:
+            raise UserError("open_api_config is refused: nothing here asks the network; leave it out")
+        if use_slingua:
+            raise UserError("use_slingua is refused: SecurityLingua keeps no budget; leave it out")
+        _refuse_unknown("llmlingua2_config", llmlingua2_config, ("max_batch_size", "max_force_token"))
+        if compat not in ("fixed", "exact"):
+            raise UserError(f"compat is {compat!r}: use fixed or exact")
+        folder, counter = Path(model_name), choose_reader(reader)
+        kind = kind_of(folder)
+        batch = int(llmlingua2_config.get("max_batch_size", _BATCH))
+        if kind is Kind.CAUSAL and use_llmlingua2:
+            raise UserError(f"use_llmlingua2: {folder} is a causal language model; leave it out or give a checkpoint")
+        if compat == "exact" and kind is not Kind.CHECKPOINT:
+            raise UserError(
+                f'compat="exact" needs an LLMLingua-2 checkpoint and {folder} is {kind.value}: leave it out'
+            )
+        device = choose_device("auto" if device_map in _ANY_DEVICE else device_map)
+        self.max_force_token = int(llmlingua2_config.get("max_force_token", _FORCED))
+        self.compat = compat
+        self._lock = threading.Lock()
+        self._scoring: Scoring
+        if kind is Kind.POLICY:
+            self._scoring = PolicyScoring(folder, str(device), counter)
+        elif kind is Kind.CAUSAL:
+            self._scoring = CausalScoring(folder, device, counter)
+        else:
+            self._scoring = CheckpointScoring(folder, device, counter, batch, dtype)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return self.compress_prompt(*args, **kwargs)
+
+    def compress_prompt(
+        self,
+        context: str | Sequence[str],
+        instruction: str = "",
+        question: str = "",
+        rate: float = 0.5,
+        target_token: float = -1,
+        iterative_size: int = 200,
+        force_context_ids: Sequence[int] | None = None,
+        force_context_number: int | None = None,
+        use_sentence_level_filter: bool = False,
+        use_context_level_filter: bool = True,
+        use_token_level_filter: bool = True,
+        keep_split: bool = False,
+        keep_first_sentence: int = 0,
+        keep_last_sentence: int = 0,
+        keep_sentence_number: int = 0,
+        high_priority_bonus: int = 100,
+        context_budget: str = "+100",
+        token_budget_ratio: float = 1.4,
+        condition_in_question: str = "none",
+        reorder_context: str = "original",
+        dynamic_context_compression_ratio: float = 0.0,
+        condition_compare: bool = False,
+        add_instruction: bool = False,
+        rank_method: str = "llmlingua",
+        concate_question: bool = True,
+        context_segs: Sequence[Sequence[str]] | None = None,
+        context_segs_rate: Sequence[Sequence[float | None]] | None = None,
+        context_segs_compress: Sequence[Sequence[bool]] | None = None,
+        target_context: int = -1,
+        context_level_rate: float = 1.0,
+        context_level_target_token: int = -1,
+        return_word_label: bool = False,
+        word_sep: str = "\t\t|\t\t",
+        label_sep: str = " ",
+        token_to_word: str = "mean",
+        force_tokens: Sequence[str] = (),
+        force_reserve_digit: bool = False,
+        drop_consecutive: bool = False,
+        chunk_end_tokens: Sequence[str] = (".", "\n"),
+        strict_preserve_uncompressed: bool = True,
+    ) -> dict[str, Any]:
+        """Compress contexts; `rlcompress.llmlingua.arguments.ARGUMENTS` says what each argument does.
+
+        Returns:
+            compressed_prompt, origin_tokens, compressed_tokens, ratio ("2.3x"), rate ("43.5%") and saving; without a
+            causal model also compressed_prompt_list, and on request fn_labeled_original_prompt. Tokens are counted in
+            the texts as they stand, instruction and question included.
+
+        Raises:
+            UserError: an argument that is refused, or a value that makes no sense.
+        """
+        arguments = dict(locals())
+        del arguments["self"]
+        return self._run(Request.of(arguments, self._kind))
+
+    def compress_prompt_llmlingua2(
+        self,
+        context: str | Sequence[str],
+        rate: float = 0.5,
+        target_token: int = -1,
+        use_context_level_filter: bool = False,
+        use_token_level_filter: bool = True,
+        target_context: int = -1,
+        context_level_rate: float = 1.0,
+        context_level_target_token: int = -1,
+        force_context_ids: Sequence[int] = (),
+        return_word_label: bool = False,
+        word_sep: str = "\t\t|\t\t",
+        label_sep: str = " ",
+        token_to_word: str = "mean",
+        force_tokens: Sequence[str] = (),
+        force_reserve_digit: bool = False,
+        drop_consecutive: bool = False,
+        chunk_end_tokens: Sequence[str] = (".", "\n"),
+    ) -> dict[str, Any]:
+        """`compress_prompt` with the arguments that LLMLingua-2 knows, and without the filter of contexts."""
+        arguments = dict(locals())
+        del arguments["self"]
+        return self._run(Request.of(arguments, self._kind))
+
+    def get_token_length(self, text: str, add_special_tokens: bool = True, use_oai_tokenizer: bool = False) -> int:
+        """Tokens of a text: the model's, with those round it or without, or those that budgets are counted in."""
+        return self._count(text) if use_oai_tokenizer else self._scoring.length(text, add_special_tokens)
+
+    def get_rank_results(
+        self,
+        context: Sequence[str],
+        question: str,
+        rank_method: str,
+        condition_in_question: str = "none",
+        context_tokens_length: Sequence[int] = (),
+    ) -> list[tuple[int, float]]:
+        """Contexts by their numbers, best first, each with its score: the higher, the better."""
+        asked = {"question": question, "rank_method": rank_method, "condition_in_question": condition_in_question}
+        request = Request.of({"context": context, **asked}, self._kind)
+        layout = lay_out(pieces_of(request), self._cut)
+        with self._lock:
+            scores_N = self._scoring.scores(layout.units, request, request.rate)
+        own_C = filters.means(scores_N, layout.units.costs_N, layout.context_N, len(layout.bounds))
+        return filters.rank_contexts(rank_method, request.context, question, own_C)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in REFUSED_METHODS:
+            raise NotOffered(f"{name} is not offered: {REFUSED_METHODS[name]}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _kind(self) -> Kind:
+        return Kind.EXACT if self.compat == "exact" else self._scoring.kind
+
+    def _count(self, text: str) -> int:
+        return len(self._scoring.segmenter.tokenizer.encode(text)[0])
+
+    def _cut(self, text: str, protect: Sequence[str] = ()) -> Units:
+        with self._lock:
+            return self._scoring.segmenter(text, protect)
+
+    def _scores(self, units: Units, request: Request, rate: float) -> FloatArray:
+        with self._lock:
+            return self._scoring.scores(units, request, rate)
+
+    def _run(self, request: Request) -> dict[str, Any]:
+        if len(request.force_tokens) > self.max_force_token:
+            raise UserError(f"force_tokens has more than max_force_token ({self.max_force_token}): raise it")
+        kept = compress(request, self._kind, self._cut, self._scores, self._count)
+        prompt = assemble(request, kept.texts)
+        original = SEPARATOR.join([request.instruction, *request.context, request.question]).strip()
+        found = account(prompt, self._count(original), self._count(prompt))
+        if self._kind is not Kind.CAUSAL:
+            found["compressed_prompt_list"] = kept.texts
+        if request.return_word_label:
+            lines = [f"{word}{request.label_sep}{label}" for word, label in kept.labels]
+            found["fn_labeled_original_prompt"] = request.word_sep.join(lines)
+        return found
+
+
+def account(prompt: str, original: int, compressed: int) -> dict[str, Any]:
+    """The original's result: the prompt, its tokens before and after, and what that saves."""
+    ratio = original / compressed if compressed and original else 1.0
+    return {
+        "compressed_prompt": prompt,
+        "origin_tokens": original,
+        "compressed_tokens": compressed,
+        "ratio": f"{ratio:.1f}x",
+        "rate": f"{100 / ratio:.1f}%",
+        "saving": f", Saving ${(original - compressed) * _GPT4_PER_TOKEN:.1f} in GPT-4.",
+    }
+
+
+def _dtype(config: Mapping[str, Any]) -> Any:
+    """The number format that `model_config` asks for; float32 without."""
+    import torch
+
+    _refuse_unknown("model_config", config, ("torch_dtype", "dtype", "pad_to_left", "trust_remote_code"))
+    if config.get("trust_remote_code"):
+        raise UserError("model_config.trust_remote_code is refused: no code of a model is run; set it to False")
+    asked = config.get("dtype", config.get("torch_dtype"))
+    if asked in (None, "auto"):
+        return None
+    found = getattr(torch, asked, None) if isinstance(asked, str) else asked
+    if not isinstance(found, torch.dtype):
+        raise UserError(f"model_config.torch_dtype is {asked!r}: use float32, bfloat16 or float16")
+    return found
+
+
+def _refuse_unknown(name: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise UserError(f"{name}.{key} is not honoured: use {', '.join(known)}")
