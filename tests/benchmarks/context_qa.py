@@ -40,7 +40,7 @@ CONTROLS = {
 SOURCES = ("adversarial_qa", "duorc", "quoref")  # how the rows' `source` begins
 MOST = {"train": 0.85, "validation": 0.14, "test": 0.01}  # where the questions to be asked lie in another file
 RUNS = Path("runs/context_qa")
-COMMON = [f"runs={RUNS}", "evaluate.methods=[]"]  # all is measured at the end, together
+COMMON = [f"runs={RUNS}", "evaluate.methods=[]", "evaluate.slices=[]"]  # all is measured at the end, together
 
 
 def main() -> None:
