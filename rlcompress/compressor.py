@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from rlcompress import structured
 from rlcompress.artifact import Manifest, load_scorer
@@ -13,6 +13,7 @@ from rlcompress.compressed import Compressed as Compressed
 from rlcompress.compressed import left_whole, nothing_left, nothing_saved, with_pieces
 from rlcompress.device import choose_device
 from rlcompress.errors import UserError
+from rlcompress.hub import Package, artifact_folder
 from rlcompress.messages import MIN_TOKENS, PROTECTED, ROLES, CompressedMessages, Message, compress_messages
 from rlcompress.models.scorer import TextScorer
 from rlcompress.models.tokenizer import TextTokenizer
@@ -21,6 +22,9 @@ from rlcompress.selection import select, threshold
 from rlcompress.structured import J
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Compression, Example, FloatArray, Units
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 
 class Compressor:
@@ -35,17 +39,56 @@ class Compressor:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "auto") -> Compressor:
-        """Load a run directory (its `artifact/`) or an artifact folder.
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        *,
+        download: bool = False,
+        revision: str | None = None,
+        api: HfApi | None = None,
+    ) -> Compressor:
+        """Load a run directory (its `artifact/`), an artifact folder, or a hub id such as `owner/name`.
+
+        A hub id is looked up in the local cache; the network is used with `download` alone. `api` brings a token or an
+        endpoint of its own.
 
         Raises:
             UserError: nothing there, or an incomplete artifact, or an absent device.
         """
-        folder = Path(path)
-        if not (folder / "manifest.json").is_file() and (folder / "artifact").is_dir():
-            folder = folder / "artifact"
+        folder = artifact_folder(path, download=download, revision=revision, api=api)
         manifest, scorer, reader = load_scorer(folder, choose_device(device))
         return cls(manifest, scorer, reader, folder)
+
+    def save_pretrained(self, folder: str | Path, *, license: str | None = None, overwrite: bool = False) -> None:
+        """Write an artifact folder with a model card (`README.md`), whole or not at all.
+
+        The card shows the evaluation of the run that this was loaded from. `license` is an identifier of the hub's,
+        e.g. `mit`. Paths of this machine are left out of the manifest, but for the last name in them.
+
+        Raises:
+            UserError: something is there and `overwrite` is off, or it is no artifact.
+        """
+        self._package().save(Path(folder), license=license, overwrite=overwrite)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        license: str | None = None,
+        private: bool | None = None,
+        commit_message: str = "Upload a prompt compressor",
+        api: HfApi | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes to the hub, and return the repository's address.
+
+        Raises:
+            UserError: no hub id, or the hub refused or is out of reach.
+        """
+        return self._package().push(repo_id, license=license, private=private, message=commit_message, api=api)
+
+    def _package(self) -> Package:
+        return Package(self.manifest, self._scorer.network, self._reader, self.path)
 
     @overload
     def compress(  # type: ignore[overload-overlap]  # a str is a Sequence[str] too; the first overload wins

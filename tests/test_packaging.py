@@ -58,7 +58,12 @@ def run_elsewhere(wheel, folder, *words):
 def test_the_wheel_holds_rlcompress_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rlcompress"}
-    assert {"rlcompress/py.typed", "rlcompress/report.html.j2", "rlcompress/__main__.py"} <= set(names)
+    assert {
+        "rlcompress/py.typed",
+        "rlcompress/report.html.j2",
+        "rlcompress/card.md.j2",
+        "rlcompress/__main__.py",
+    } <= set(names)
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "rlcompress").rglob("*.py")}
     assert sources == {name for name in names if name.endswith(".py")}
 
