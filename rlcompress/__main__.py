@@ -22,6 +22,7 @@ from rlcompress.errors import UserError
 from rlcompress.options import parser
 
 if TYPE_CHECKING:
+    from rlcompress.compressor import Compressor
     from rlcompress.config.schema import RunConfig
 
 FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
@@ -234,6 +235,14 @@ def _compress(arguments: Arguments) -> None:
     text = sys.stdin.buffer.read().decode("utf-8")  # bytes: a text stream would change line ends
     if not text.strip():
         raise UserError("standard input holds no text: give it as `compress TARGET < prompt.txt`")
+    shown = (
+        _text_shown(compressor, text, arguments) if arguments.form == "text" else _in_shape(compressor, text, arguments)
+    )
+    sys.stdout.buffer.write(shown.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _text_shown(compressor: Compressor, text: str, arguments: Arguments) -> str:
     budget: dict[str, Any] = {"rate": arguments.rate}
     if arguments.target_tokens is not None:
         budget = {"target_tokens": arguments.target_tokens}
@@ -241,9 +250,25 @@ def _compress(arguments: Arguments) -> None:
     if arguments.target_tokens is not None and arguments.target_tokens > result.original_tokens:
         raise UserError(f"the text has {result.original_tokens} tokens, below --target-tokens: give a smaller budget")
     account = {key: value for key, value in dataclasses.asdict(result).items() if value is not None}
-    shown = json.dumps(account, ensure_ascii=False) + "\n" if arguments.json else result.text
-    sys.stdout.buffer.write(shown.encode("utf-8"))
-    sys.stdout.buffer.flush()
+    return json.dumps(account, ensure_ascii=False) + "\n" if arguments.json else result.text
+
+
+def _in_shape(compressor: Compressor, text: str, arguments: Arguments) -> str:
+    """Chat messages or JSON, in the shape in which they came."""
+    if arguments.target_tokens is not None:
+        raise UserError(f"--form {arguments.form} takes --rate: each of its texts has a budget of its own")
+    how: dict[str, Any] = {"question": arguments.question}
+    how |= {"protect": arguments.protect} if arguments.protect else {}
+    if arguments.form == "json":
+        return compressor.compress_json(text, arguments.rate, **how)
+    try:
+        messages = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"standard input holds no JSON ({error}): --form messages takes a list of messages") from None
+    if not isinstance(messages, list):
+        raise UserError("standard input holds no list: --form messages takes a list of messages")
+    done = compressor.compress_messages(messages, arguments.rate, **how)
+    return json.dumps(dataclasses.asdict(done) if arguments.json else done.messages) + "\n"
 
 
 def _speed(arguments: Arguments) -> None:

@@ -89,7 +89,13 @@ def parser() -> argparse.ArgumentParser:
     budget.add_argument("--target-tokens", type=int, metavar="N", help="kept reader tokens")
     compress.add_argument("--question", metavar="TEXT", help="what the reader will be asked")
     compress.add_argument("--protect", nargs="+", default=[], metavar="PATTERN", help="names or regular expressions")
-    compress.add_argument("--json", action="store_true", help="print tokens, spans and status with the text")
+    compress.add_argument(
+        "--form",
+        choices=("text", "messages", "json"),
+        default="text",
+        help="what standard input holds: chat messages and JSON keep their shape (default: text)",
+    )
+    compress.add_argument("--json", action="store_true", help="print the account too: tokens, spans, status")
 
     speed = command("speed", "time a language model on original and compressed prompts: from which length it pays")
     speed.add_argument("target", metavar="RUN_OR_ARTIFACT")
