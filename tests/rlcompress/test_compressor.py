@@ -116,6 +116,9 @@ def test_what_cannot_help_comes_back_as_it_was(compressor: Compressor) -> None:
     assert exact.text == "tomorrow"
     assert exact.compressed_tokens > exact.original_tokens
     assert glued.compress(source, protect=["tomorrow"]).text == source
+    equal = glued.compress("qx tomorrow", protect=["tomorrow"], abstain=False)
+    assert (equal.text, equal.compressed_tokens, equal.original_tokens) == ("tomorrow", 3, 3)
+    assert glued.compress("qx tomorrow", protect=["tomorrow"]).status == "unchanged"
 
 
 @settings(max_examples=20)

@@ -197,6 +197,9 @@ def test_questions(compressor: Compressor) -> None:
     done = compressor.compress_messages(mixed, 0.4, question="last_user", min_tokens=20)
     assert [one.status for one in done.account[0].texts] == ["ok", "question"]
     assert compressor.compress_messages([], 0.5, question="last_user").messages == []
+    more = [*conversation(), {"role": "user", "content": "And why?"}]
+    asked = [compressor.compress_messages(one, 0.4, question="last_user", min_tokens=20) for one in (more[:-1], more)]
+    assert asked[0].messages[3] != asked[1].messages[3], "what is asked for the last question changes with it"
 
 
 def test_code_and_citations_stay(compressor: Compressor) -> None:
