@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rlcompress.compressor import Compressor
 from rlcompress.errors import UserError
 from rlcompress.models.tokenizer import train_tokenizer
+from rlcompress.text.protect import protected_spans
 from tests.rlcompress.small_models import TEXTS, small_scorer
 from tests.rlcompress.test_artifact import manifest
 
@@ -143,6 +144,19 @@ def test_a_higher_rate_loses_no_word(compressor: Compressor, messages: list[Mess
             if small != source:
                 rest = iter(large)
                 assert all(character in rest for character in small if not character.isspace()), "a subsequence"
+
+
+@settings(max_examples=20)
+@given(MESSAGES, st.floats(0.05, 1.0))
+def test_what_is_protected_stays(compressor: Compressor, messages: list[Message], rate: float) -> None:
+    """Every protected span of every text is in what became of that text, as often and in that order."""
+    done = compressor.compress_messages(messages, rate, min_tokens=20, protect=["numbers", "code", "again"])
+    for message, new in zip(messages, done.messages, strict=True):
+        rows = (texts(one["content"], one["role"]) for one in (message, new))
+        for (source, _, _), (made, _, _) in zip(*rows, strict=True):
+            at = 0
+            for start, end in protected_spans(source, ["numbers", "code", "again"]):
+                at = made.index(source[start:end], at) + end - start
 
 
 def test_two_threads_give_what_one_gives(compressor: Compressor) -> None:
