@@ -117,8 +117,6 @@ JSON_ARGUMENTS: dict[str, str] = {
     "use_keyvalue_level_filter": "drops whole pairs that are marked pair_remove",
     "reorder_keyvalue": "as reorder_context",
 }
-# Arguments of `compress_prompt` that mean nothing for JSON.
-JSON_REFUSED: dict[str, str] = {}
 OTHER_ARGUMENTS: dict[str, str] = {
     "text": "the text whose tokens are counted or whose perplexity is taken",
     "add_special_tokens": "counts those that the checkpoint puts round a text",

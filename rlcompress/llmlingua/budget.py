@@ -8,48 +8,44 @@ import numpy as np
 
 from rlcompress.llmlingua.layout import Layout
 from rlcompress.selection import select
-from rlcompress.words import BoolArray, FloatArray, Units
+from rlcompress.words import BoolArray, FloatArray, IntArray, Units
 
 
-def part(units: Units, mask_N: BoolArray) -> Units:
-    """Some units of a text, for a selection of their own."""
-    return Units(
-        units.text, units.starts_N[mask_N], units.ends_N[mask_N], units.costs_N[mask_N], units.protected_N[mask_N]
+def spend(units: Units, scores_N: FloatArray, among_M: IntArray, tokens: int) -> IntArray:
+    """Which of some units [M] stay: the best that cost at most so many tokens, protected ones first."""
+    part = Units(
+        units.text, units.starts_N[among_M], units.ends_N[among_M], units.costs_N[among_M], units.protected_N[among_M]
     )
-
-
-def spend(units: Units, scores_N: FloatArray, among_N: BoolArray, tokens: int) -> BoolArray:
-    """The best of some units that cost at most so many tokens, protected ones first; none of the others."""
-    kept_N = np.zeros(len(units), np.bool_)
-    kept_N[among_N] = select(part(units, among_N), scores_N[among_N], target_tokens=max(0, tokens)).kept_N
-    return kept_N
+    return among_M[select(part, scores_N[among_M], target_tokens=max(0, tokens)).kept_N]
 
 
 def filter_words(
     layout: Layout, scores_N: FloatArray, alive_N: BoolArray, tokens: int, shares: Sequence[float] | None = None
 ) -> BoolArray:
-    """Units [N] that stay. `tokens` is the budget of all that has no rate of its own.
+    """Units [N] that stay.
 
     Args:
         layout: the prompt.
         scores_N: one score a unit.
         alive_N: what the filters of contexts and sentences left.
-        tokens: budget of the pieces without a rate, counted in reader tokens.
+        tokens: budget of all pieces without a rate of their own, in reader tokens.
         shares: of each context, how much more (above 0) or less than the mean it keeps; None for one selection.
     """
     units = layout.units
     fixed_N = np.array([not piece.compress for piece in layout.pieces])[layout.piece_N]
     own_N = np.array([piece.compress and piece.rate is not None for piece in layout.pieces])[layout.piece_N]
-    kept_N = fixed_N & alive_N
-    for p, piece in enumerate(layout.pieces):
+    kept_N: BoolArray = fixed_N & alive_N
+    bounds = np.searchsorted(layout.piece_N, np.arange(len(layout.pieces) + 1))
+    for piece, first, end in zip(layout.pieces, bounds, bounds[1:], strict=False):
         if piece.compress and piece.rate is not None:
-            mine_N = layout.piece_N == p
-            kept_N |= spend(units, scores_N, mine_N & alive_N, round(piece.rate * layout.tokens(mine_N)))
+            among_M = first + np.flatnonzero(alive_N[first:end])
+            kept_N[spend(units, scores_N, among_M, round(piece.rate * int(units.costs_N[first:end].sum())))] = True
     rest_N = ~fixed_N & ~own_N & alive_N
     if shares is None:
-        return kept_N | spend(units, scores_N, rest_N, tokens)
+        kept_N[spend(units, scores_N, np.flatnonzero(rest_N), tokens)] = True
+        return kept_N
     for c, budget in enumerate(divide(layout, rest_N, tokens, shares)):
-        kept_N |= spend(units, scores_N, rest_N & (layout.context_N == c), budget)
+        kept_N[spend(units, scores_N, np.flatnonzero(rest_N & (layout.context_N == c)), budget)] = True
     return kept_N
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any, Literal
 from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.llmlingua import filters
-from rlcompress.llmlingua.arguments import REFUSED_METHODS, Kind
+from rlcompress.llmlingua.account import account
+from rlcompress.llmlingua.arguments import ARGUMENTS, REFUSED_METHODS, Kind
+from rlcompress.llmlingua.exact import ExactScoring
+from rlcompress.llmlingua.json_values import pair_segments, read_data, read_settings, rebuilt, value_of
 from rlcompress.llmlingua.layout import SEPARATOR, lay_out, pieces_of
 from rlcompress.llmlingua.pipeline import assemble, compress
+from rlcompress.llmlingua.recovering import recover
 from rlcompress.llmlingua.request import Request
 from rlcompress.llmlingua.scoring import (
     CausalScoring,
@@ -22,11 +27,11 @@ from rlcompress.llmlingua.scoring import (
     choose_reader,
     kind_of,
 )
+from rlcompress.llmlingua.tags import as_arguments, segments
 from rlcompress.words import FloatArray, Tokenizer, Units
 
 _ANY_DEVICE = ("auto", "balanced", "balanced_low_0")
 _BATCH, _FORCED = 50, 100  # the original's max_batch_size and max_force_token
-_GPT4_PER_TOKEN = 0.06 / 1000  # dollars, as the original has it
 
 
 class NotOffered(UserError, AttributeError):
@@ -84,13 +89,19 @@ class PromptCompressor:
             )
         device = choose_device("auto" if device_map in _ANY_DEVICE else device_map)
         self.max_force_token = int(llmlingua2_config.get("max_force_token", _FORCED))
-        self.compat = compat
         self._lock = threading.Lock()
         self._scoring: Scoring
         if kind is Kind.POLICY:
             self._scoring = PolicyScoring(folder, str(device), counter)
         elif kind is Kind.CAUSAL:
             self._scoring = CausalScoring(folder, device, counter)
+        elif compat == "exact":
+            if counter is None:
+                raise UserError(
+                    'compat="exact" needs reader, as the original counts with a tokenizer of its own: '
+                    'give tiktoken.encoding_for_model("gpt-3.5-turbo"), or a folder with its tokenizer.json'
+                )
+            self._scoring = ExactScoring(folder, device, counter, batch, dtype, self.max_force_token)
         else:
             self._scoring = CheckpointScoring(folder, device, counter, batch, dtype)
 
@@ -179,6 +190,108 @@ class PromptCompressor:
         del arguments["self"]
         return self._run(Request.of(arguments, self._kind))
 
+    def structured_compress_prompt(
+        self,
+        context: str | Sequence[str],
+        instruction: str = "",
+        question: str = "",
+        rate: float = 0.5,
+        target_token: float = -1,
+        iterative_size: int = 200,
+        force_context_ids: Sequence[int] | None = None,
+        force_context_number: int | None = None,
+        use_sentence_level_filter: bool = False,
+        use_context_level_filter: bool = True,
+        use_token_level_filter: bool = True,
+        keep_split: bool = False,
+        keep_first_sentence: int = 0,
+        keep_last_sentence: int = 0,
+        keep_sentence_number: int = 0,
+        high_priority_bonus: int = 100,
+        context_budget: str = "+100",
+        token_budget_ratio: float = 1.4,
+        condition_in_question: str = "none",
+        reorder_context: str = "original",
+        dynamic_context_compression_ratio: float = 0.0,
+        condition_compare: bool = False,
+        add_instruction: bool = False,
+        rank_method: str = "llmlingua",
+        concate_question: bool = True,
+        strict_preserve_uncompressed: bool = True,
+    ) -> dict[str, Any]:
+        """`compress_prompt` of contexts with parts in `<llmlingua, rate=0.3, compress=False>…</llmlingua>`.
+
+        Parts with a rate keep that fraction, those with compress=False all; the rest share the call's budget.
+        """
+        arguments = dict(locals())
+        del arguments["self"]
+        self._refuse_exact("structured_compress_prompt")
+        parts = [segments(text, f"context[{i}]") for i, text in enumerate(_listed(context))]
+        return self._run(Request.of({**arguments, **as_arguments(parts)}, self._kind))
+
+    def compress_json(
+        self,
+        json_data: Mapping[str, Any] | str,
+        json_config: Mapping[str, Any] | str | Path,
+        instruction: str = "",
+        question: str = "",
+        rate: float = 0.5,
+        target_token: float = -1,
+        iterative_size: int = 200,
+        use_sentence_level_filter: bool = False,
+        use_keyvalue_level_filter: bool = False,
+        use_token_level_filter: bool = True,
+        keep_split: bool = False,
+        keep_first_sentence: int = 0,
+        keep_last_sentence: int = 0,
+        keep_sentence_number: int = 0,
+        high_priority_bonus: int = 100,
+        context_budget: str = "+100",
+        token_budget_ratio: float = 1.4,
+        condition_in_question: str = "none",
+        reorder_keyvalue: str = "original",
+        condition_compare: bool = False,
+        rank_method: str = "llmlingua",
+    ) -> dict[str, Any]:
+        """Compress the strings of an object; `compressed_prompt` is an object with the same form.
+
+        `json_config` gives for each key `rate`, `compress`, `value_type` and `pair_remove`. Strings keep `rate` of
+        their tokens, numbers and flags stay. Pairs go only with `use_keyvalue_level_filter` and `pair_remove`. A model
+        that hears questions hears the instruction too; neither is part of the result.
+        """
+        arguments = dict(locals())
+        self._refuse_exact("compress_json")
+        data = read_data(json_data)
+        settings = read_settings(data, json_config)
+        if not data:
+            return account({}, self._count("{}"), self._count("{}"))
+        values = {key: value_of(key, value, settings[key]) for key, value in data.items()}
+        parts = [pair_segments(key, value, settings[key]) for key, value in values.items()]
+        own = {name: arguments[name] for name in set(arguments) & set(ARGUMENTS) - {"instruction"}}
+        changed = {
+            "question": SEPARATOR.join(part for part in (question, instruction) if part),
+            "use_context_level_filter": use_keyvalue_level_filter,
+            "reorder_context": reorder_keyvalue,
+            "force_context_ids": [i for i, key in enumerate(values) if not settings[key]["pair_remove"]],
+            "concate_question": False,
+            "strict_preserve_uncompressed": False,
+        }
+        request = Request.of({**own, **changed, **as_arguments(parts)}, self._kind)
+        kept = compress(request, self._kind, self._cut, self._scores, self._count)
+        left = list(zip(kept.layout.pieces, kept.layout.texts(kept.kept_N, kept.layout.piece_bounds), strict=True))
+        result = {}
+        keys = list(values)
+        for c in kept.contexts:
+            free = (text for piece, text in left if piece.context == c and piece.compress)
+            touched = any(part.compress for part in parts[c])
+            result[keys[c]] = rebuilt(values[keys[c]], free) if touched else values[keys[c]]
+        before, after = (self._count(json.dumps(one, ensure_ascii=False)) for one in (data, result))
+        return account(result, before, after)
+
+    def recover(self, original_prompt: str, compressed_prompt: str, response: str) -> str:
+        """The response with what it quotes of the compressed prompt replaced by the original's words."""
+        return recover(self._scoring.encode, original_prompt, compressed_prompt, response)
+
     def get_token_length(self, text: str, add_special_tokens: bool = True, use_oai_tokenizer: bool = False) -> int:
         """Tokens of a text: the model's, with those round it or without, or those that budgets are counted in."""
         return self._count(text) if use_oai_tokenizer else self._scoring.length(text, add_special_tokens)
@@ -205,9 +318,13 @@ class PromptCompressor:
             raise NotOffered(f"{name} is not offered: {REFUSED_METHODS[name]}")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
+    def _refuse_exact(self, method: str) -> None:
+        if self._kind is Kind.EXACT:
+            raise UserError(f'{method}: tags and JSON are no part of LLMLingua-2: leave compat="exact" out')
+
     @property
     def _kind(self) -> Kind:
-        return Kind.EXACT if self.compat == "exact" else self._scoring.kind
+        return self._scoring.kind
 
     def _count(self, text: str) -> int:
         return len(self._scoring.segmenter.tokenizer.encode(text)[0])
@@ -223,6 +340,9 @@ class PromptCompressor:
     def _run(self, request: Request) -> dict[str, Any]:
         if len(request.force_tokens) > self.max_force_token:
             raise UserError(f"force_tokens has more than max_force_token ({self.max_force_token}): raise it")
+        if isinstance(self._scoring, ExactScoring):
+            with self._lock:
+                return self._scoring.compress(request)
         kept = compress(request, self._kind, self._cut, self._scores, self._count)
         prompt = assemble(request, kept.texts)
         original = SEPARATOR.join([request.instruction, *request.context, request.question]).strip()
@@ -233,19 +353,6 @@ class PromptCompressor:
             lines = [f"{word}{request.label_sep}{label}" for word, label in kept.labels]
             found["fn_labeled_original_prompt"] = request.word_sep.join(lines)
         return found
-
-
-def account(prompt: str, original: int, compressed: int) -> dict[str, Any]:
-    """The original's result: the prompt, its tokens before and after, and what that saves."""
-    ratio = original / compressed if compressed and original else 1.0
-    return {
-        "compressed_prompt": prompt,
-        "origin_tokens": original,
-        "compressed_tokens": compressed,
-        "ratio": f"{ratio:.1f}x",
-        "rate": f"{100 / ratio:.1f}%",
-        "saving": f", Saving ${(original - compressed) * _GPT4_PER_TOKEN:.1f} in GPT-4.",
-    }
 
 
 def _dtype(config: Mapping[str, Any]) -> Any:
@@ -262,6 +369,10 @@ def _dtype(config: Mapping[str, Any]) -> Any:
     if not isinstance(found, torch.dtype):
         raise UserError(f"model_config.torch_dtype is {asked!r}: use float32, bfloat16 or float16")
     return found
+
+
+def _listed(context: str | Sequence[str]) -> list[str]:
+    return [context] if isinstance(context, str) else list(context) or [""]
 
 
 def _refuse_unknown(name: str, given: Mapping[str, Any], known: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -33,11 +34,17 @@ class Layout:
     piece_N: IntArray
     pieces: list[Piece]
     bounds: list[tuple[int, int]]  # of each context in the text, separators left out
+    piece_bounds: list[tuple[int, int]]
 
-    def texts(self, kept_N: BoolArray) -> list[str]:
-        """What is left of each context, byte for byte."""
+    def texts(self, kept_N: BoolArray, bounds: Sequence[tuple[int, int]] | None = None) -> list[str]:
+        """What is left of each context, or between other bounds, byte for byte."""
         spans = Compression(self.units, kept_N, 1.0).spans
-        return ["".join(self.units.text[max(a, start) : min(b, end)] for a, b in spans) for start, end in self.bounds]
+        result = []
+        for start, end in self.bounds if bounds is None else bounds:
+            first = bisect.bisect_right(spans, start, key=lambda span: span[1])
+            last = bisect.bisect_left(spans, end, key=lambda span: span[0])
+            result.append("".join(self.units.text[max(a, start) : min(b, end)] for a, b in spans[first:last]))
+        return result
 
     def tokens(self, mask_N: BoolArray | None = None) -> int:
         """Reader tokens of all units, or of those in a mask."""
@@ -77,12 +84,14 @@ def lay_out(pieces: Sequence[Piece], cut: Callable[[str], Units]) -> Layout:
     """Each piece cut on its own, so that no unit belongs to two; a context's separator belongs to its last unit."""
     parts: list[Units] = []
     bounds: dict[int, tuple[int, int]] = {}
+    piece_bounds = []
     at = 0
     for i, piece in enumerate(pieces):
         ends = i + 1 < len(pieces) and pieces[i + 1].context != piece.context
         parts.append(cut(piece.text + SEPARATOR * ends))
         first = bounds.get(piece.context, (at, at))[0]
         bounds[piece.context] = (first, at + len(piece.text))
+        piece_bounds.append((at, at + len(piece.text)))
         at += len(parts[-1].text)
     counts = [len(part) for part in parts]
     offset_N = np.repeat(np.cumsum([0, *(len(part.text) for part in parts[:-1])]), counts).astype(np.int64)
@@ -96,4 +105,4 @@ def lay_out(pieces: Sequence[Piece], cut: Callable[[str], Units]) -> Layout:
         np.concatenate([part.protected_N for part in parts]) | fixed_N,
     )
     context_N = np.array([piece.context for piece in pieces], np.int64)[piece_N]
-    return Layout(units, context_N, piece_N, list(pieces), [bounds[c] for c in sorted(bounds)])
+    return Layout(units, context_N, piece_N, list(pieces), [bounds[c] for c in sorted(bounds)], piece_bounds)

@@ -23,6 +23,7 @@ class Kept:
     """What stays of each context that stays, in the order in which they come out, and a label for each word."""
 
     texts: list[str]
+    contexts: list[int]
     layout: Layout
     kept_N: BoolArray
 
@@ -101,7 +102,7 @@ def compress(
     if request.drop_consecutive:
         kept_N &= ~without_repeats(layout.units.words(), kept_N, request.force_tokens)
     texts = layout.texts(kept_N)
-    return Kept([texts[c] for c in kept], layout, kept_N)
+    return Kept([texts[c] for c in kept], kept, layout, kept_N)
 
 
 def rest_tokens(layout: Layout, tokens: int) -> int:

@@ -74,12 +74,12 @@ class CheckpointScoring:
     kind = Kind.CHECKPOINT
 
     def __init__(self, folder: Path, device: torch.device, reader: Tokenizer | None, batch: int, dtype: Any) -> None:
-        model, special = load_classifier(folder, dtype)
+        model, self.hub = load_classifier(folder, dtype)
         self.model = model.to(device)
         self.device = device
         self.batch = batch
         self.tokenizer = load_tokenizer(str(folder))
-        begin, end = ((i,) if i is not None else () for i in (special.cls_token_id, special.sep_token_id))
+        begin, end = ((i,) if i is not None else () for i in (self.hub.cls_token_id, self.hub.sep_token_id))
         self.layout = RowLayout(begin=begin, middle=end, end=end)
         self.window = min(_WINDOW, longest_row(model.config))
         self.segmenter = Segmenter(reader or self.tokenizer)
@@ -222,7 +222,7 @@ class TiktokenReader:
         ids: Sequence[int] = self.encoding.encode(clean, disallowed_special=())
         _, starts = self.encoding.decode_with_offsets(ids)
         # a token may end inside a character: where the next one begins, or the text's end
-        ends = [max(b, a + 1) for a, b in zip(starts, [*starts[1:], len(clean)], strict=True)]
+        ends = [max(b, a + 1) for a, b in zip(starts, [*starts, len(clean)][1:], strict=True)]
         return np.asarray(ids, np.int64), np.array([starts, ends], np.int64).T.reshape(-1, 2)
 
 

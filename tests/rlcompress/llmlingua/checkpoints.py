@@ -1,4 +1,4 @@
-"""Checkpoints of LLMLingua-2's two kinds, tiny and random, with tokenizers of theirs that are trained here."""
+"""Checkpoints of LLMLingua-2's two kinds, tiny and random, with tokenizers of theirs that are made here."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _classifier(model: Any, config: Any, folder: Path) -> Path:
 
 def save_bert_classifier(folder: Path, labels: int = 2) -> Path:
     """WordPiece, cased, 512 positions: as `llmlingua-2-bert-base-multilingual-cased-meetingbank`."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -40,9 +40,12 @@ def save_bert_classifier(folder: Path, labels: int = 2) -> Path:
     fast.normalizer = normalizers.BertNormalizer(lowercase=False)
     fast.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     fast.decoder = decoders.WordPiece()
-    # every other text, so that some words of the rest are unknown
-    trainer = trainers.WordPieceTrainer(vocab_size=170, special_tokens=special, show_progress=False)
-    fast.train_from_iterator(PROSE[::2] * 3, trainer)
+    # Letters, beginnings and endings of every other text's words: the rest have unknown words. The library's trainer
+    # would number and choose its pieces by chance.
+    words = {word for text in PROSE[::2] for word, _ in fast.pre_tokenizer.pre_tokenize_str(text)}
+    pieces = {piece for word in words for piece in (*word, *(f"##{c}" for c in word), word[:3], f"##{word[3:]}")}
+    ids = {piece: i for i, piece in enumerate([*special, *sorted(pieces - {"##"})])}
+    fast.model = models.WordPiece(ids, unk_token="[UNK]")
     fast.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
     PreTrainedTokenizerFast(tokenizer_object=fast, **names).save_pretrained(folder)
@@ -65,14 +68,14 @@ def save_xlm_roberta_classifier(folder: Path) -> Path:
 
     special = ["<s>", "<pad>", "</s>", "<unk>"]
     plain = Tokenizer(models.Unigram())
-    plain.normalizer = normalizers.NFKC()
+    plain.normalizer = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
     plain.pre_tokenizer = pre_tokenizers.Metaspace()
     plain.train_from_iterator(
         PROSE * 3,
         trainers.UnigramTrainer(vocab_size=150, special_tokens=special, unk_token="<unk>", show_progress=False),
     )
-    scored = sorted(plain.get_vocab().items(), key=lambda item: item[1])
-    pieces = [(piece, -float(i) / 20) for i, (piece, _) in enumerate(scored)]
+    learned = sorted(set(plain.get_vocab()) - set(special))  # the trainer numbers them by chance
+    pieces = [(piece, 0.0) for piece in special] + [(piece, -10.0 + len(piece)) for piece in learned]
     pieces += [(f"<0x{byte:02X}>", -30.0) for byte in range(256)]
     fast = Tokenizer(models.Unigram(pieces, 3, True))
     fast.normalizer, fast.pre_tokenizer = plain.normalizer, plain.pre_tokenizer

@@ -120,7 +120,7 @@ def test_instruction_and_question_are_part_of_prompt_and_rate(compressor: Prompt
     text = found["compressed_prompt"]
     assert text.startswith(instruction + "\n\n")
     assert text.endswith("\n\n" + question)
-    assert abs(found["compressed_tokens"] / found["origin_tokens"] - 0.5) < 0.06
+    assert abs(found["compressed_tokens"] / found["origin_tokens"] - 0.5) < 0.08
     without = compressor(LONG, instruction, question, 0.5, concate_question=False)["compressed_prompt"]
     assert not without.endswith(question)
     assert without.startswith(instruction)
