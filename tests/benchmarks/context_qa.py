@@ -4,7 +4,7 @@ Trains `tune_configs/masking/context_qa.yaml` on questions over contexts with fi
 cross-validation by context, and measures each policy beside the baselines on contexts that its training never saw: one
 split of 42 contexts favours this method or that by several points, all 198 say more. The policies of all seeds are also
 measured at rates that they were not trained for. The controls are trained with the first three seeds and each compared
-with the policy of its seed: the same policy deaf to the question, and either term of the reward alone. Last, each
+with the policy of its seed: the same policy deaf to the question, and either term of the reward alone. Last, one
 source of questions is left out of the training and then asked, all of it. Rows come from `context-qa/train.jsonl` in
 the folder that `RLCOMPRESS_TEST_DATA` names. The encoder is the configuration's; `--set embedder.model=FOLDER` takes a
 local one. Figures and per-item scores are kept under `tests/benchmarks/results/context_qa/`.
@@ -37,7 +37,7 @@ CONTROLS = {
     "retention_alone": ["reward.terms={answer_kept: 0.0}"],
     "kept_alone": ["reward.terms={answer_retention: 0.0, answer_kept: 1.0}"],
 }
-SOURCES = ("adversarial_qa", "duorc", "quoref")  # how the rows' `source` begins
+SOURCES = ("duorc", "quoref")  # how the rows' `source` begins
 MOST = {"train": 0.85, "validation": 0.14, "test": 0.01}  # where the questions to be asked lie in another file
 RUNS = Path("runs/context_qa")
 COMMON = [f"runs={RUNS}", "evaluate.methods=[]", "evaluate.slices=[]"]  # all is measured at the end, together

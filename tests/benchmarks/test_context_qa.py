@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.results import load_results, pooled_splits
+from rlcompress.results import load_results, pooled, pooled_splits
 from tests.benchmarks.tables import without_seed
 
 STUDY = Path(__file__).parent / "results" / "context_qa"
@@ -47,3 +47,10 @@ def test_no_seed_falls_below_the_mix_at_half(folder: Path) -> None:
 def test_hearing_the_question_is_worth_something_at_every_rate() -> None:
     rows = compared(pooled_splits(sorted((STUDY / "controls").glob("seed-*")), without_seed), "query_free")
     assert all(row["ci_low"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("folder", sorted(STUDY.glob("without_*")), ids=lambda folder: folder.name)
+def test_it_keeps_more_than_the_mix_on_sources_that_no_training_saw(folder: Path) -> None:
+    rows = compared(pooled(sorted(folder.glob("seed-*")), without_seed), "mix_sentences")
+    assert all(row["difference"] > 0 for row in rows.values())
+    assert rows[0.2]["ci_low"] > 0
