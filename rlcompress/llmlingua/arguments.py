@@ -60,13 +60,13 @@ ARGUMENTS: dict[str, Treatment] = {
     "context_budget": Treatment(OURS, "tokens of the contexts that stay, from the target: +100, *1.5", _ONE_ONLY),
     "token_budget_ratio": Treatment(OURS, "tokens of the sentences that stay, as a multiple of the target", _ONE_ONLY),
     "condition_in_question": Treatment(
-        frozenset({Kind.CAUSAL}), "any but none: words count by what the question tells of them", _DEAF
+        HEARING, "any but none: words count by what the question tells of them; a policy's always do", _DEAF
     ),
     "reorder_context": Treatment(OURS, "original, sort (best first) or two_stage (best at both ends)", _ONE_ONLY),
     "dynamic_context_compression_ratio": Treatment(
         OURS, "better contexts keep up to so much more, worse ones so much less", _ONE_ONLY
     ),
-    "condition_compare": Treatment(frozenset({Kind.CAUSAL}), "as condition_in_question", _DEAF),
+    "condition_compare": Treatment(HEARING, "as condition_in_question", _DEAF),
     "add_instruction": Treatment(HEARING, "the model reads the instruction with the question", _DEAF),
     "rank_method": Treatment(OURS, "what orders contexts: the model's scores, bm25 or gzip", _ONE_ONLY),
     "concate_question": Treatment(OURS, "whether the question is part of the result", _ONE_ONLY),

@@ -8,30 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.llmlingua import filters
 from rlcompress.llmlingua.account import account
 from rlcompress.llmlingua.arguments import ARGUMENTS, REFUSED_METHODS, Kind
 from rlcompress.llmlingua.exact import ExactScoring
-from rlcompress.llmlingua.json_values import pair_segments, read_data, read_settings, rebuilt, value_of
+from rlcompress.llmlingua.json_prompt import JsonPrompt
 from rlcompress.llmlingua.layout import SEPARATOR, lay_out, pieces_of
+from rlcompress.llmlingua.loading import Settings, choose_reader, load
 from rlcompress.llmlingua.pipeline import assemble, compress
 from rlcompress.llmlingua.recovering import recover
 from rlcompress.llmlingua.request import Request
-from rlcompress.llmlingua.scoring import (
-    CausalScoring,
-    CheckpointScoring,
-    PolicyScoring,
-    Scoring,
-    choose_reader,
-    kind_of,
-)
 from rlcompress.llmlingua.tags import as_arguments, segments
 from rlcompress.words import FloatArray, Tokenizer, Units
-
-_ANY_DEVICE = ("auto", "balanced", "balanced_low_0")
-_BATCH, _FORCED = 50, 100  # the original's max_batch_size and max_force_token
 
 
 class NotOffered(UserError, AttributeError):
@@ -70,40 +59,18 @@ class PromptCompressor:
         reader: str | Path | Tokenizer | None = None,
         compat: Literal["fixed", "exact"] = "fixed",
     ) -> None:
-        dtype = _dtype(model_config)
-        if open_api_config:
-            raise UserError("open_api_config is refused: nothing here asks the network; leave it out")
-        if use_slingua:
-            raise UserError("use_slingua is refused: SecurityLingua keeps no budget; leave it out")
-        _refuse_unknown("llmlingua2_config", llmlingua2_config, ("max_batch_size", "max_force_token"))
-        if compat not in ("fixed", "exact"):
-            raise UserError(f"compat is {compat!r}: use fixed or exact")
-        folder, counter = Path(model_name), choose_reader(reader)
-        kind = kind_of(folder)
-        batch = int(llmlingua2_config.get("max_batch_size", _BATCH))
-        if kind is Kind.CAUSAL and use_llmlingua2:
-            raise UserError(f"use_llmlingua2: {folder} is a causal language model; leave it out or give a checkpoint")
-        if compat == "exact" and kind is not Kind.CHECKPOINT:
-            raise UserError(
-                f'compat="exact" needs an LLMLingua-2 checkpoint and {folder} is {kind.value}: leave it out'
-            )
-        device = choose_device("auto" if device_map in _ANY_DEVICE else device_map)
-        self.max_force_token = int(llmlingua2_config.get("max_force_token", _FORCED))
+        settings = Settings.of(
+            device_map=device_map,
+            model_config=model_config,
+            open_api_config=open_api_config,
+            use_llmlingua2=use_llmlingua2,
+            llmlingua2_config=llmlingua2_config,
+            use_slingua=use_slingua,
+            compat=compat,
+        )
+        self._scoring = load(Path(model_name), settings, choose_reader(reader))
+        self.max_force_token = settings.max_force_token
         self._lock = threading.Lock()
-        self._scoring: Scoring
-        if kind is Kind.POLICY:
-            self._scoring = PolicyScoring(folder, str(device), counter)
-        elif kind is Kind.CAUSAL:
-            self._scoring = CausalScoring(folder, device, counter)
-        elif compat == "exact":
-            if counter is None:
-                raise UserError(
-                    'compat="exact" needs reader, as the original counts with a tokenizer of its own: '
-                    'give tiktoken.encoding_for_model("gpt-3.5-turbo"), or a folder with its tokenizer.json'
-                )
-            self._scoring = ExactScoring(folder, device, counter, batch, dtype, self.max_force_token)
-        else:
-            self._scoring = CheckpointScoring(folder, device, counter, batch, dtype)
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return self.compress_prompt(*args, **kwargs)
@@ -261,31 +228,16 @@ class PromptCompressor:
         """
         arguments = dict(locals())
         self._refuse_exact("compress_json")
-        data = read_data(json_data)
-        settings = read_settings(data, json_config)
-        if not data:
+        own = {name: value for name, value in arguments.items() if name in ARGUMENTS and name != "instruction"}
+        own |= {"use_context_level_filter": use_keyvalue_level_filter, "reorder_context": reorder_keyvalue}
+        own["question"] = SEPARATOR.join(part for part in (question, instruction) if part)
+        prompt = JsonPrompt.of(json_data, json_config)
+        if not prompt.data:
             return account({}, self._count("{}"), self._count("{}"))
-        values = {key: value_of(key, value, settings[key]) for key, value in data.items()}
-        parts = [pair_segments(key, value, settings[key]) for key, value in values.items()]
-        own = {name: arguments[name] for name in set(arguments) & set(ARGUMENTS) - {"instruction"}}
-        changed = {
-            "question": SEPARATOR.join(part for part in (question, instruction) if part),
-            "use_context_level_filter": use_keyvalue_level_filter,
-            "reorder_context": reorder_keyvalue,
-            "force_context_ids": [i for i, key in enumerate(values) if not settings[key]["pair_remove"]],
-            "concate_question": False,
-            "strict_preserve_uncompressed": False,
-        }
-        request = Request.of({**own, **changed, **as_arguments(parts)}, self._kind)
+        request = Request.of({**own, **prompt.arguments()}, self._kind)
         kept = compress(request, self._kind, self._cut, self._scores, self._count)
-        left = list(zip(kept.layout.pieces, kept.layout.texts(kept.kept_N, kept.layout.piece_bounds), strict=True))
-        result = {}
-        keys = list(values)
-        for c in kept.contexts:
-            free = (text for piece, text in left if piece.context == c and piece.compress)
-            touched = any(part.compress for part in parts[c])
-            result[keys[c]] = rebuilt(values[keys[c]], free) if touched else values[keys[c]]
-        before, after = (self._count(json.dumps(one, ensure_ascii=False)) for one in (data, result))
+        result = prompt.rebuilt(kept)
+        before, after = (self._count(json.dumps(one, ensure_ascii=False)) for one in (prompt.data, result))
         return account(result, before, after)
 
     def recover(self, original_prompt: str, compressed_prompt: str, response: str) -> str:
@@ -355,27 +307,5 @@ class PromptCompressor:
         return found
 
 
-def _dtype(config: Mapping[str, Any]) -> Any:
-    """The number format that `model_config` asks for; float32 without."""
-    import torch
-
-    _refuse_unknown("model_config", config, ("torch_dtype", "dtype", "pad_to_left", "trust_remote_code"))
-    if config.get("trust_remote_code"):
-        raise UserError("model_config.trust_remote_code is refused: no code of a model is run; set it to False")
-    asked = config.get("dtype", config.get("torch_dtype"))
-    if asked in (None, "auto"):
-        return None
-    found = getattr(torch, asked, None) if isinstance(asked, str) else asked
-    if not isinstance(found, torch.dtype):
-        raise UserError(f"model_config.torch_dtype is {asked!r}: use float32, bfloat16 or float16")
-    return found
-
-
 def _listed(context: str | Sequence[str]) -> list[str]:
     return [context] if isinstance(context, str) else list(context) or [""]
-
-
-def _refuse_unknown(name: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    for key in given:
-        if key not in known:
-            raise UserError(f"{name}.{key} is not honoured: use {', '.join(known)}")

@@ -1,20 +1,15 @@
-"""JSON: which strings of an object may be compressed, and the object with what is left of them.
-
-The original writes tags into the text of the object and parses what comes out, which fails where a number lost its
-digits and turns objects inside it into lists; here strings alone are compressed, so the form cannot break.
-"""
+"""What `compress_json` is given: an object, and settings for each of its keys."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rlcompress.errors import UserError
-from rlcompress.llmlingua.tags import Segment
 
 _FIELDS = {"rate": (int, float), "compress": (bool,), "value_type": (str,), "pair_remove": (bool,)}
 _TRUE, _FALSE = ("True", "true", "TRUE", True), ("False", "false", "FALSE", False)
@@ -91,42 +86,3 @@ def value_of(key: str, value: Any, settings: Mapping[str, Any]) -> Any:
         return VALUE_TYPES[settings["value_type"]](value)
     except (TypeError, ValueError) as error:
         raise UserError(f"json_data.{key} is no {settings['value_type']} ({error}): mend value_type") from error
-
-
-def pair_segments(key: str, value: Any, settings: Mapping[str, Any]) -> list[Segment]:
-    """A pair as the parts of a text: its strings with the pair's rate, all else as it is."""
-    free = settings["compress"] and settings["rate"] != 1
-    parts = [Segment(f"{json.dumps(key, ensure_ascii=False)}: ", None, compress=False)]
-    for text, is_string in _pieces(value):
-        parts.append(Segment(text, float(settings["rate"]), compress=bool(is_string and free)))
-    return parts
-
-
-def _pieces(value: Any) -> Iterator[tuple[str, bool]]:
-    """The text of a value in pieces; true for those that are strings of it."""
-    if isinstance(value, str):
-        yield '"', False
-        yield value, True
-        yield '"', False
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield f" {json.dumps(key, ensure_ascii=False)}: ", False
-            yield from _pieces(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield " ", False
-            yield from _pieces(inner)
-    else:
-        yield json.dumps(value), False
-
-
-def rebuilt(value: Any, texts: Iterator[str]) -> Any:
-    """The same value with the next of `texts` in place of each string; tuples are arrays in JSON."""
-    if isinstance(value, str):
-        left = next(texts)
-        return left.strip() if value == value.strip() else left
-    if isinstance(value, Mapping):
-        return {key: rebuilt(inner, texts) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rebuilt(inner, texts) for inner in value]
-    return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +16,7 @@ from rlcompress.llmlingua.arguments import Kind
 from rlcompress.llmlingua.request import Request
 from rlcompress.models.causal import load_causal
 from rlcompress.models.features import RowLayout, featurise
-from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
+from rlcompress.models.tokenizer import load_tokenizer
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, FloatArray, IntArray, Tokenizer, Units
 
@@ -150,25 +149,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def kind_of(folder: Path) -> Kind:
-    """What a local folder holds.
-
-    Raises:
-        UserError: nothing that scores words, or nothing at all.
-    """
-    if (folder / "manifest.json").is_file() or (folder / "artifact" / "manifest.json").is_file():
-        return Kind.POLICY
-    architectures = " ".join(read_config(folder).get("architectures") or ())
-    if "ForTokenClassification" in architectures:
-        return Kind.CHECKPOINT
-    if "ForCausalLM" in architectures or "LMHeadModel" in architectures:
-        return Kind.CAUSAL
-    raise UserError(
-        f"model_name: {folder} is no local folder with an artifact, a token classifier or a causal language model: "
-        "nothing is downloaded, so give the folder of one"
-    )
-
-
 def load_classifier(folder: Path, dtype: Any = None) -> tuple[Any, Any]:
     """Model and tokenizer of an LLMLingua-2 checkpoint.
 
@@ -196,34 +176,3 @@ def longest_row(config: Any) -> int:
     """Tokens that a model reads together: XLM-RoBERTa's positions begin behind that of its padding."""
     before = config.pad_token_id + 1 if config.model_type == "xlm-roberta" else 0
     return int(config.max_position_embeddings) - before
-
-
-def choose_reader(reader: str | Path | Tokenizer | None) -> Tokenizer | None:
-    """The tokenizer that budgets are counted in: a folder with `tokenizer.json`, or an object.
-
-    Any object whose `encode(text)` gives ids and spans will do, or that of tiktoken.
-    """
-    if isinstance(reader, (str, Path)):
-        return load_tokenizer(str(reader))
-    if reader is not None and hasattr(reader, "decode_with_offsets"):
-        return TiktokenReader(reader)
-    return reader
-
-
-class TiktokenReader:
-    """A `tiktoken.Encoding`, which knows where each token begins."""
-
-    def __init__(self, encoding: Any) -> None:
-        self.encoding = encoding
-        self.name = str(encoding.name)
-
-    def encode(self, text: str) -> tuple[IntArray, IntArray]:
-        clean = text.encode("utf-8", "replace").decode("utf-8")
-        ids: Sequence[int] = self.encoding.encode(clean, disallowed_special=())
-        _, starts = self.encoding.decode_with_offsets(ids)
-        # a token may end inside a character: where the next one begins, or the text's end
-        ends = [max(b, a + 1) for a, b in zip(starts, [*starts, len(clean)][1:], strict=True)]
-        return np.asarray(ids, np.int64), np.array([starts, ends], np.int64).T.reshape(-1, 2)
-
-
-__all__ = ["CausalScoring", "CheckpointScoring", "PolicyScoring", "Scoring", "TextTokenizer", "TiktokenReader"]

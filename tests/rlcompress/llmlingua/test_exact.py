@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from rlcompress.errors import UserError
 from rlcompress.llmlingua import PromptCompressor
-from rlcompress.llmlingua.scoring import TiktokenReader
+from rlcompress.llmlingua.loading import TiktokenReader
 from tests.rlcompress.llmlingua.checkpoints import LONG, PROSE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

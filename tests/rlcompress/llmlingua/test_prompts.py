@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -378,3 +380,38 @@ def test_four_threads_give_what_one_gives(compressor: PromptCompressor) -> None:
     serial = [compressor(text, rate=0.5, force_tokens=["!"]) for text in texts]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda text: compressor(text, rate=0.5, force_tokens=["!"]), texts)) == serial
+
+
+def test_langchains_call(policy: PromptCompressor) -> None:
+    """The arguments that `langchain_community`'s LLMLinguaCompressor passes on by default."""
+    found = policy.compress_prompt(
+        context=[f"\n\n#ref{i}\n\n{text}\n\n#ref{i}#\n\n" for i, text in enumerate(PROSE)],
+        instruction="Given this documents, please answer the final question",
+        question="Who paid?",
+        target_token=60,
+        rank_method="longllmlingua",
+        concate_question=False,
+        add_instruction=True,
+        condition_compare=True,
+        condition_in_question="after",
+        context_budget="+100",
+        reorder_context="sort",
+        dynamic_context_compression_ratio=0.4,
+    )
+    assert found["compressed_prompt"].startswith("Given this documents")
+    assert 40 < found["compressed_tokens"] < 130
+
+
+def test_without_ray_and_without_the_original(models: dict[str, Path]) -> None:
+    code = f"""
+import sys
+for name in ("ray", "gymnasium", "llmlingua", "tiktoken", "nltk"):
+    sys.modules[name] = None
+from rlcompress import PromptCompressor
+one = PromptCompressor({str(models["policy"])!r}, "cpu")
+assert "transformers" not in sys.modules
+print(one({PROSE[0]!r}, rate=0.5)["rate"])
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("%\n")
