@@ -37,7 +37,7 @@ CONTROLS = {
     "retention_alone": ["reward.terms={answer_kept: 0.0}"],
     "kept_alone": ["reward.terms={answer_retention: 0.0, answer_kept: 1.0}"],
 }
-SOURCES = ("duorc", "quoref")  # how the rows' `source` begins
+SOURCES = ("adversarial_qa", "duorc", "quoref")  # how the rows' `source` begins
 MOST = {"train": 0.85, "validation": 0.14, "test": 0.01}  # where the questions to be asked lie in another file
 RUNS = Path("runs/context_qa")
 COMMON = [f"runs={RUNS}", "evaluate.methods=[]", "evaluate.slices=[]"]  # all is measured at the end, together

@@ -18,7 +18,7 @@ OWN = ("distortion_bits_adapted", 0.5, "own judge, rate 0.5")
 BY_OWN = (OWN, ("distortion_bits_adapted", 0.33, "own judge, rate 0.33"))
 RETENTION = tuple(("answer_retention", rate, f"rate {rate:g}") for rate in (0.5, 0.33, 0.2))
 CURVE = tuple(("answer_retention", rate, f"{rate:g}") for rate in (0.9, 0.8, 0.65, 0.5, 0.33, 0.2, 0.1))
-SOURCES = ("duorc", "quoref")
+SOURCES = ("adversarial_qa", "duorc", "quoref")
 Document = dict[str, Any]
 
 
