@@ -15,11 +15,11 @@ from cluster.encoders import embedder_folder
 from cluster.stages import Prepared
 from rlcompress.baselines import Method, build_methods
 from rlcompress.config.schema import RunConfig
-from rlcompress.device import choose_device
+from rlcompress.machine.device import choose_device
 from rlcompress.models.causal import BUILTIN, CausalModel, language_model_key, load_causal, train_causal
 from rlcompress.models.embedder import TextEmbedder, load_embedder
 from rlcompress.models.tokenizer import load_tokenizer
-from rlcompress.publish import publishing, why_torn
+from rlcompress.runs.publish import publishing, why_torn
 from rlcompress.words import Judge, Tokenizer
 
 log = logging.getLogger(__name__)

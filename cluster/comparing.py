@@ -17,9 +17,9 @@ from rlcompress.compressor import Compressor, CompressorMethod
 from rlcompress.config.keys import flat
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
-from rlcompress.evaluation import refuse_trained
-from rlcompress.pooling import same_but_seed
-from rlcompress.runs import RunDirectory, find_artifact
+from rlcompress.measuring.evaluation import refuse_trained
+from rlcompress.measuring.pooling import same_but_seed
+from rlcompress.runs.directory import RunDirectory, find_artifact
 
 
 def compare(

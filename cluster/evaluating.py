@@ -20,12 +20,12 @@ from rlcompress.config.schema import EvaluateConfig, RunConfig
 from rlcompress.data.dataset import trained_hashes
 from rlcompress.data.readers import read_rows
 from rlcompress.errors import UserError
-from rlcompress.evaluation import refuse_trained
 from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
-from rlcompress.report import write_report
-from rlcompress.runs import RunDirectory, find_artifact
+from rlcompress.measuring.evaluation import refuse_trained
+from rlcompress.reporting.report import write_report
+from rlcompress.runs.directory import RunDirectory, find_artifact
 from rlcompress.words import Example
 
 

@@ -12,10 +12,10 @@ from ray.exceptions import RayTaskError
 
 from cluster.reading import ready_reader
 from rlcompress.config.schema import JudgeConfig, RunConfig
-from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.judges.build import bits_saved, judge_key, train_judge
-from rlcompress.publish import publishing, why_torn
+from rlcompress.machine.device import choose_device
+from rlcompress.runs.publish import publishing, why_torn
 
 
 def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:

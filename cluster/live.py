@@ -14,10 +14,10 @@ from cluster.services import JudgeService, RemoteJudge, start_service
 from cluster.stages import Prepared
 from policies.rollouts import Rolled
 from rlcompress.config.schema import CotrainConfig, RunConfig
-from rlcompress.device import choose_device
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.live import LiveJudge, newest_version
-from rlcompress.runs import RunDirectory
+from rlcompress.machine.device import choose_device
+from rlcompress.runs.directory import RunDirectory
 from rlcompress.words import Judgement, JudgeRequest, Status
 
 FOLDER = "live"  # of the versions, inside the run's judges; and of one version, inside each checkpoint

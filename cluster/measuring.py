@@ -12,14 +12,14 @@ import torch
 
 from rlcompress.baselines import Method
 from rlcompress.config.schema import DataConfig, EvaluateConfig
-from rlcompress.evaluation import evaluate
 from rlcompress.judges.adapt import adapt_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
-from rlcompress.probes import Probe
-from rlcompress.results import write_results
-from rlcompress.slices import slice_labels
-from rlcompress.tables import text_table
+from rlcompress.measuring.evaluation import evaluate
+from rlcompress.measuring.probes import Probe
+from rlcompress.measuring.results import write_results
+from rlcompress.measuring.slices import slice_labels
+from rlcompress.measuring.tables import text_table
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import ray
 
 from cluster.reading import wanted
-from rlcompress import hardware
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage
+from rlcompress.machine import hardware
 
 
 @dataclass(frozen=True, slots=True)

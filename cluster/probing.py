@@ -9,13 +9,13 @@ from cluster.asking import embedder
 from cluster.reading import ROLE
 from cluster.stages import Prepared
 from rlcompress.config.schema import RunConfig
-from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.judges.reading import load_reader, reader_from_name
 from rlcompress.judges.reconstruction import ReconstructionJudge
-from rlcompress.metrics import METRICS, Source
+from rlcompress.machine.device import choose_device
+from rlcompress.measuring.metrics import METRICS, Source
+from rlcompress.measuring.probes import Probe, ReaderProbe, ReconstructionProbe
 from rlcompress.models.embedder import TextEmbedder
-from rlcompress.probes import Probe, ReaderProbe, ReconstructionProbe
 from rlcompress.words import Judge
 
 ORIGINAL = "identity"

@@ -13,14 +13,14 @@ from ray.exceptions import RayTaskError
 
 from cluster.services import JudgeService, RemoteJudge, start_service
 from rlcompress.config.schema import ReaderJudgeConfig, RunConfig
-from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.judges.build import bits_saved
 from rlcompress.judges.reading import load_reader, make_reader, reader_key
+from rlcompress.machine.device import choose_device
 from rlcompress.models.presence import require_model
-from rlcompress.publish import publishing, why_torn
 from rlcompress.rewards.terms import reads
-from rlcompress.runs import RunDirectory
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.publish import publishing, why_torn
 
 ROLE = "reader"  # its folder among the run's judges
 

@@ -14,9 +14,9 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from cluster.session import NAMESPACE
 from rlcompress.config.schema import JudgeConfig, ReaderJudgeConfig
-from rlcompress.device import choose_device
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.build import load_judge
+from rlcompress.machine.device import choose_device
 from rlcompress.words import Judge, Judgement, JudgeRequest
 
 _PAUSE = 0.2  # seconds between attempts while an actor restarts

@@ -23,21 +23,21 @@ from rlcompress.config.schema import ImitationConfig, RunConfig
 from rlcompress.data.dataset import load_split, trained_hashes
 from rlcompress.data.manifest import Manifest
 from rlcompress.data.prepare import prepare
-from rlcompress.device import choose_device
 from rlcompress.judges.build import bits_saved, load_judge
 from rlcompress.judges.reading import BUILTIN as BUILTIN_READERS
 from rlcompress.judges.silent import NONE
-from rlcompress.metrics import Source, chosen_metrics
+from rlcompress.machine.device import choose_device
+from rlcompress.measuring.metrics import Source, chosen_metrics
 from rlcompress.models.causal import BUILTIN as BUILTIN_LANGUAGE_MODEL
 from rlcompress.models.embedder import BUILTIN as BUILTIN_EMBEDDER
 from rlcompress.models.imitation import imitate
 from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, build_scorer, load_channels
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
-from rlcompress.publish import publishing, why_torn
 from rlcompress.questions.answers import answer_units
 from rlcompress.rewards.reward import Reward
-from rlcompress.runs import RunDirectory
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.publish import publishing, why_torn
 from rlcompress.selection import Ranking, budget_tokens, rank
 from rlcompress.text.protect import protected_spans
 from rlcompress.text.segment import Segmenter

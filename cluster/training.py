@@ -25,16 +25,16 @@ from rlcompress.artifact import load_scorer
 from rlcompress.compressor import Compressor
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import split_tokens
-from rlcompress.device import choose_device
 from rlcompress.judges.silent import SilentJudge
-from rlcompress.ledger import Ledger
-from rlcompress.meters import Meter, memory
+from rlcompress.machine.device import choose_device
 from rlcompress.models.scorer import TextScorer
-from rlcompress.progress import Progress
-from rlcompress.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
-from rlcompress.resuming import COST, FROM_THE_START, VALIDATION, Rewound, rewind
-from rlcompress.runs import RunDirectory, free_path, interrupted
-from rlcompress.tracking import Tracker
+from rlcompress.runs.directory import RunDirectory, free_path, interrupted
+from rlcompress.runs.ledger import Ledger
+from rlcompress.runs.meters import Meter, memory
+from rlcompress.runs.progress import Progress
+from rlcompress.runs.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
+from rlcompress.runs.resuming import COST, FROM_THE_START, VALIDATION, Rewound, rewind
+from rlcompress.runs.tracking import Tracker
 
 log = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from cluster.watching import Watch
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import JudgeUnavailable
 from rlcompress.judges.silent import SilentJudge
-from rlcompress.metrics import distortion_bits
+from rlcompress.learning.schedules import scheduled
+from rlcompress.measuring.metrics import distortion_bits
 from rlcompress.models.scorer import TextScorer
 from rlcompress.passes import served_priorities
-from rlcompress.resuming import COST, REWARD, VALIDATION, best_first, deciding, validations
 from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
-from rlcompress.runs import RunDirectory
-from rlcompress.schedules import scheduled
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.resuming import COST, REWARD, VALIDATION, best_first, deciding, validations
 from rlcompress.selection import select, threshold
 from rlcompress.words import Compression, Example, FloatArray, Judgement, JudgeRequest, Status, Units
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from rlcompress.alarms import HELDOUT, RETENTION, REWARD, trends
 from rlcompress.config.schema import JUDGED, RunConfig
 from rlcompress.judges.build import load_judge
-from rlcompress.lines import step_rows
-from rlcompress.metrics import answer_retention, distortion_bits
-from rlcompress.runs import RunDirectory
+from rlcompress.learning.alarms import HELDOUT, RETENTION, REWARD, trends
+from rlcompress.measuring.metrics import answer_retention, distortion_bits
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.lines import step_rows
 from rlcompress.words import Compression, Example, Judge, JudgeRequest, Status
 
 

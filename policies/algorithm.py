@@ -27,8 +27,8 @@ from policies.rollouts import Rolled, Rollouts, SampleReport, SamplingFailed, Ta
 from policies.texts import Texts
 from rlcompress.config.schema import LearnerConfig, ResourcesConfig, RewardConfig
 from rlcompress.data.dataset import PromptOrder
-from rlcompress.lagrangian import Multiplier, updated
-from rlcompress.schedules import scheduled
+from rlcompress.learning.lagrangian import Multiplier, updated
+from rlcompress.learning.schedules import scheduled
 
 Metrics = dict[str, float]
 Weights = dict[str, NDArray[Any]]  # parameters by name

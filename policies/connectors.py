@@ -18,8 +18,8 @@ from torch import Tensor
 
 from policies.module import SCORES
 from policies.texts import Texts
-from rlcompress.advantages import beyond_others, generalised, normalised
-from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
+from rlcompress.learning.advantages import beyond_others, generalised, normalised
+from rlcompress.learning.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import Ranking, budget_tokens, pass_rate, rank
 from rlcompress.words import FloatArray
 

@@ -21,9 +21,9 @@ from ray.tune.registry import ENV_CREATOR, _global_registry
 from policies.groups import Group
 from policies.module import SCORES
 from policies.rollouts import SampleReport, Task
+from rlcompress.learning.samplers import SAMPLERS
+from rlcompress.learning.sampling import pack_rankings
 from rlcompress.models.features import Features
-from rlcompress.samplers import SAMPLERS
-from rlcompress.sampling import pack_rankings
 from rlcompress.selection import Ranking
 from rlcompress.words import FloatArray, Status, Units
 

@@ -18,9 +18,9 @@ from policies.groups import Group, learner_columns
 from policies.grpo_learner import SHARES, GRPOLearner
 from policies.learner import DECISIONS, learner_metrics
 from policies.rollouts import SampleReport, Task
-from rlcompress.advantages import ADVANTAGES, group_spread
 from rlcompress.config.schema import LearnerConfig
-from rlcompress.samplers import SAMPLERS
+from rlcompress.learning.advantages import ADVANTAGES, group_spread
+from rlcompress.learning.samplers import SAMPLERS
 from rlcompress.words import Status
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from policies.learner import DECISIONS, CompressorLearner
 from policies.module import SCORES
-from rlcompress.losses import clip_fraction, clipped_surrogate, kl_to_reference, masked_mean
-from rlcompress.samplers import SAMPLERS, Columns
-from rlcompress.sampling import draw_mask
+from rlcompress.learning.losses import clip_fraction, clipped_surrogate, kl_to_reference, masked_mean
+from rlcompress.learning.samplers import SAMPLERS, Columns
+from rlcompress.learning.sampling import draw_mask
 
 SHARES = ("loss", "surrogate", "entropy", "ratio_deviation", "kl_old", "kl_reference", "clip_fraction")
 Scores = Tensor | None  # of a reference, if there is one

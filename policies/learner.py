@@ -19,8 +19,8 @@ from torch import Tensor
 
 from policies.module import MaskingModule
 from rlcompress.errors import OutOfMemory, UserError
-from rlcompress.hardware import GIGABYTE
-from rlcompress.memory import give_back_memory, is_out_of_memory
+from rlcompress.machine.hardware import GIGABYTE
+from rlcompress.machine.memory import give_back_memory, is_out_of_memory
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from policies.connectors import ADVANTAGE, DRAWS, FREE, LOGP, ORDER, TARGET, TAU
 from policies.learner import DECISIONS, CompressorLearner
 from policies.module import SCORES
 from policies.ppo_module import STATE
-from rlcompress.losses import clip_fraction, clipped_surrogate, masked_mean, value_loss
-from rlcompress.sampling import draw_entropy, draw_logp, draw_mask
+from rlcompress.learning.losses import clip_fraction, clipped_surrogate, masked_mean, value_loss
+from rlcompress.learning.sampling import draw_entropy, draw_logp, draw_mask
 
 STEPS = "steps_P"  # number of steps in the minibatch, repeated on each row
 BATCH = (*STATE, ORDER, DRAWS, FREE, TAU, LOGP, ADVANTAGE, TARGET, VALUE)

@@ -15,8 +15,8 @@ from policies.groups import Group
 from policies.grpo import GRPO, GRPOConfig
 from policies.grpo_learner import GRPOLearner, Scores, decisions_of, regularised
 from rlcompress.config.schema import LearnerConfig
-from rlcompress.losses import score_function
-from rlcompress.samplers import Columns
+from rlcompress.learning.losses import score_function
+from rlcompress.learning.samplers import Columns
 
 
 def reinforce_terms(

@@ -17,7 +17,7 @@ import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 
 from rlcompress.config.schema import ResourcesConfig
-from rlcompress.hardware import resident_bytes
+from rlcompress.machine.hardware import resident_bytes
 from rlcompress.words import BoolArray, Status
 
 log = logging.getLogger(__name__)

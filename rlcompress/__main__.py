@@ -72,7 +72,7 @@ def _start_logging(arguments: Arguments) -> None:
 
 
 def _doctor(arguments: Arguments) -> int:
-    from rlcompress import doctor
+    from rlcompress.machine import doctor
 
     findings = doctor.examine()
     print(doctor.table(findings))
@@ -153,7 +153,7 @@ def _train_config(arguments: Arguments) -> RunConfig:
     if arguments.config is not None or arguments.set or arguments.profile or arguments.overwrite:
         given = "CONFIG, --set, --profile or --overwrite"
         raise UserError(f"--resume goes on with the configuration of its run: give no {given}")
-    from rlcompress.runs import RunDirectory
+    from rlcompress.runs.directory import RunDirectory
 
     return RunDirectory.open(arguments.resume).config
 
@@ -172,7 +172,7 @@ def _plan(config: RunConfig) -> str:
 
 
 def _status(arguments: Arguments) -> None:
-    from rlcompress.runs import RunDirectory, index
+    from rlcompress.runs.directory import RunDirectory, index
 
     if (arguments.run_path or "").startswith(JOB_PREFIX):
         print(_upstairs("cluster", "status JOB").job_status(arguments.run_path, arguments.address))
@@ -216,9 +216,9 @@ def _baselines(arguments: Arguments) -> None:
 
 
 def _report(arguments: Arguments) -> None:
-    from rlcompress.report import write_report
-    from rlcompress.results import pooled_runs
-    from rlcompress.tables import text_table
+    from rlcompress.measuring.results import pooled_runs
+    from rlcompress.measuring.tables import text_table
+    from rlcompress.reporting.report import write_report
 
     runs = [Path(path) for path in arguments.paths]
     written = write_report(runs, plots=arguments.plots and Path(arguments.plots), pool=arguments.pool)
@@ -229,7 +229,7 @@ def _report(arguments: Arguments) -> None:
 
 def _compress(arguments: Arguments) -> None:
     from rlcompress.compressor import Compressor
-    from rlcompress.runs import find_artifact
+    from rlcompress.runs.directory import find_artifact
 
     compressor = Compressor.from_pretrained(find_artifact(arguments.target))
     text = sys.stdin.buffer.read().decode("utf-8")  # bytes: a text stream would change line ends
@@ -272,7 +272,7 @@ def _in_shape(compressor: Compressor, text: str, arguments: Arguments) -> str:
 
 
 def _speed(arguments: Arguments) -> None:
-    from rlcompress.speed import speed
+    from rlcompress.measuring.speed import speed
 
     keys = ("reader", "precision", "lengths", "rates", "repeats", "new_tokens", "price_per_million")
     asked = {key: getattr(arguments, key) for key in keys}
@@ -284,7 +284,7 @@ def _tune(arguments: Arguments) -> None:
 
 
 def _serve(arguments: Arguments) -> None:
-    from rlcompress.runs import find_artifact
+    from rlcompress.runs.directory import find_artifact
 
     app = _upstairs("serve.app", arguments.command)
     named = {"serve.host": arguments.host, "serve.port": arguments.port}
@@ -313,7 +313,7 @@ def _profiles(arguments: Arguments) -> list[str]:
 
     if AUTO not in arguments.profile:
         return list(arguments.profile)
-    from rlcompress.hardware import suited_profile
+    from rlcompress.machine.hardware import suited_profile
 
     chosen, why = suited_profile()
     print(f"profile    {chosen}: {why}", file=sys.stderr)  # standard output may be a configuration
@@ -322,7 +322,7 @@ def _profiles(arguments: Arguments) -> list[str]:
 
 def _upstairs(module: str, command: str) -> Any:
     """Import a module of a higher floor, or say what an installation without it needs."""
-    from rlcompress.doctor import floor_present
+    from rlcompress.machine.doctor import floor_present
 
     if not floor_present(module.partition(".")[0]):
         raise UserError(f"{command} needs the checkout: pip install -e .")

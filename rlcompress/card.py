@@ -9,7 +9,7 @@ from typing import Any
 
 from rlcompress.artifact import Manifest
 from rlcompress.errors import UserError
-from rlcompress.metrics import METRICS
+from rlcompress.measuring.metrics import METRICS
 
 RESULTS = "results.json"  # beside the weights: what the evaluation of a run said, without its items
 _ARTIFACT = "artifact"  # the folder of a run's trained policy; its prior and warm start have folders of their own

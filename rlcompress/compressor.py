@@ -11,9 +11,9 @@ from rlcompress import structured
 from rlcompress.artifact import Manifest, load_scorer
 from rlcompress.compressed import Compressed as Compressed
 from rlcompress.compressed import left_whole, nothing_left, nothing_saved, with_pieces
-from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.hub import Package, artifact_folder
+from rlcompress.machine.device import choose_device
 from rlcompress.messages import MIN_TOKENS, PROTECTED, ROLES, CompressedMessages, Message, compress_messages
 from rlcompress.models.scorer import TextScorer
 from rlcompress.models.tokenizer import TextTokenizer

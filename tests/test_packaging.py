@@ -60,7 +60,7 @@ def test_the_wheel_holds_rlcompress_alone(wheel):
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"rlcompress"}
     assert {
         "rlcompress/py.typed",
-        "rlcompress/report.html.j2",
+        "rlcompress/reporting/report.html.j2",
         "rlcompress/card.md.j2",
         "rlcompress/__main__.py",
     } <= set(names)

@@ -20,7 +20,7 @@ from rlcompress.config.files import load_config
 from rlcompress.config.keys import leaves
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
-from rlcompress.metrics import METRICS
+from rlcompress.measuring.metrics import METRICS
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.options import parser
 from rlcompress.rewards.terms import find_term

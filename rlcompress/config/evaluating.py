@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from rlcompress.config.section import NonNegative, Positive, Rate, Section
-from rlcompress.metrics import METRICS
+from rlcompress.measuring.metrics import METRICS
 
 
 def _known(name: str) -> str:

@@ -9,11 +9,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from rlcompress.device import choose_device
 from rlcompress.errors import UserError
 from rlcompress.llmlingua.arguments import Kind
 from rlcompress.llmlingua.exact import ExactScoring
 from rlcompress.llmlingua.scoring import CausalScoring, CheckpointScoring, PolicyScoring, Scoring, read_config
+from rlcompress.machine.device import choose_device
 from rlcompress.models.tokenizer import load_tokenizer
 from rlcompress.words import IntArray, Tokenizer
 

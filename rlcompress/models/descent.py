@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlcompress.errors import UserError
-from rlcompress.memory import give_back_memory, is_out_of_memory
+from rlcompress.machine.memory import give_back_memory, is_out_of_memory
 from rlcompress.models.reconstructor import TrainableReconstructor
 from rlcompress.models.training_state import random_states, set_random_states
 

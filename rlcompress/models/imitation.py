@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from rlcompress.config.schema import ImitationConfig
+from rlcompress.learning.sampling import draw_logp, pack_rankings
 from rlcompress.models.scorer import TextScorer
-from rlcompress.sampling import draw_logp, pack_rankings
 from rlcompress.selection import Ranking
 from rlcompress.words import Example, Units
 

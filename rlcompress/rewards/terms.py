@@ -9,7 +9,7 @@ import numpy as np
 
 from rlcompress.config.rewarding import PRICE_LIMIT, RewardConfig
 from rlcompress.errors import UserError
-from rlcompress.metrics import answer_retention as retained
+from rlcompress.measuring.metrics import answer_retention as retained
 from rlcompress.rewards.answers import agreement, answer_likelihood, task, text_similarity
 from rlcompress.rewards.item import RewardInput as RewardInput
 from rlcompress.rewards.item import Term as Term

@@ -19,8 +19,8 @@ from cluster.comparing import compare
 from cluster.training import train
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
-from rlcompress.results import read_jsonl
-from rlcompress.runs import RunDirectory
+from rlcompress.measuring.results import read_jsonl
+from rlcompress.runs.directory import RunDirectory
 
 RESULTS = Path(__file__).parent / "results" / "ablation"
 FILES = ("results.json", "items.parquet", "table.txt")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rlcompress.results import pooled_splits
+from rlcompress.measuring.results import pooled_splits
 from tests.benchmarks.tables import RESULTS, without_seed
 
 LONG = (1024, 4096)  # tokens of the prompts whose reading was timed

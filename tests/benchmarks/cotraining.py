@@ -17,8 +17,8 @@ from typing import Any
 from cluster.comparing import compare
 from cluster.training import train
 from rlcompress.config.files import load_config
-from rlcompress.results import read_jsonl
-from rlcompress.runs import RunDirectory
+from rlcompress.measuring.results import read_jsonl
+from rlcompress.runs.directory import RunDirectory
 
 CONFIG = "tune_configs/masking/cotrain.yaml"
 RESULTS = Path(__file__).parent / "results" / "cotraining"

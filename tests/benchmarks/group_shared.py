@@ -7,8 +7,8 @@ import torch
 
 from policies.grpo_learner import grpo_terms
 from policies.learner import DECISIONS
+from rlcompress.learning.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.models.scorer import build_scorer
-from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import budget_tokens, rank
 from rlcompress.text.segment import Segmenter
 from tests.benchmarks.setting import alternate, median_ratio, quickstart, record, texts

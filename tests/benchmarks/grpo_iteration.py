@@ -18,14 +18,14 @@ from cluster.stages import prepared_data
 from envs.masking_vector import TokenMaskingVector
 from policies.grpo_learner import grpo_terms
 from policies.learner import DECISIONS
-from rlcompress.advantages import ADVANTAGES
 from rlcompress.artifact import WEIGHTS
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import PromptOrder
 from rlcompress.judges.build import load_judge
+from rlcompress.learning.advantages import ADVANTAGES
+from rlcompress.learning.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.models.reconstructor import MaskedReconstructor
 from rlcompress.models.scorer import build_scorer
-from rlcompress.sampling import draw_logp, gumbel_priorities, pack_rankings
 from rlcompress.selection import budget_tokens, rank
 from rlcompress.text.segment import Segmenter
 from tests.benchmarks.setting import alternate, median_ratio, quickstart, record

@@ -15,9 +15,9 @@ from typing import Any
 from rlcompress import __version__
 from rlcompress.artifact import Manifest, save_artifact
 from rlcompress.config.schema import RunConfig
+from rlcompress.measuring.speed import FILE, speed
 from rlcompress.models.scorer import build_scorer
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.speed import FILE, speed
 from tests.benchmarks.setting import quickstart, record, texts
 
 READERS = ("random:4x256", "random:12x768")

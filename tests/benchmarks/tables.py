@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlcompress.metrics import METRICS
-from rlcompress.results import load_results, pooled, pooled_splits
+from rlcompress.measuring.metrics import METRICS
+from rlcompress.measuring.results import load_results, pooled, pooled_splits
 
 RESULTS = Path(__file__).parent / "results"
 SHARED = (("distortion_bits", 0.5, "shared judge, rate 0.5"), ("distortion_bits", 0.33, "shared judge, rate 0.33"))

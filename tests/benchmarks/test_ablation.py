@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.results import load_results
+from rlcompress.measuring.results import load_results
 from tests.benchmarks.ablation import VARIANTS
 
 STUDY = Path(__file__).parent / "results" / "ablation"

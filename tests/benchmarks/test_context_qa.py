@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.results import load_results, pooled, pooled_splits
+from rlcompress.measuring.results import load_results, pooled, pooled_splits
 from tests.benchmarks.tables import without_seed
 
 STUDY = Path(__file__).parent / "results" / "context_qa"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.results import load_results
+from rlcompress.measuring.results import load_results
 
 STUDY = Path(__file__).parent / "results" / "masking"
 SEEDS = sorted(STUDY.glob("seed-*"))

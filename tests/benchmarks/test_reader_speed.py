@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.payoff import summarise
+from rlcompress.measuring.payoff import summarise
 from tests.benchmarks.reader_speed import LENGTHS, READERS, measured
 
 RECORDED = Path(__file__).parent / "results" / "reader_speed.json"

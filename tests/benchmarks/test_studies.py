@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.results import load_results, recompute
+from rlcompress.measuring.results import load_results, recompute
 from tests.benchmarks.tables import RESULTS, TABLES, markdown
 
 README = Path(__file__).parents[2] / "README.md"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rlcompress.results import load_results
+from rlcompress.measuring.results import load_results
 
 SEEDS = sorted((Path(__file__).parent / "results" / "wikitext").glob("seed-*"))
 ONE_PASS = (

@@ -14,10 +14,10 @@ from rlcompress.baselines import BASELINES
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
-from rlcompress.evaluation import evaluate
 from rlcompress.judges.silent import SilentJudge
+from rlcompress.measuring.evaluation import evaluate
+from rlcompress.measuring.results import load_results, recompute
 from rlcompress.models.causal import train_causal
-from rlcompress.results import load_results, recompute
 from rlcompress.words import Example
 
 TINY = [

@@ -13,9 +13,9 @@ from cluster.training import train
 from rlcompress.artifact import MANIFEST
 from rlcompress.config.files import load_config
 from rlcompress.errors import UserError
-from rlcompress.report import write_report
-from rlcompress.results import load_results, recompute
-from rlcompress.runs import RunDirectory
+from rlcompress.measuring.results import load_results, recompute
+from rlcompress.reporting.report import write_report
+from rlcompress.runs.directory import RunDirectory
 from tests.cluster.test_training import TINY
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

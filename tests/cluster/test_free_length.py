@@ -15,9 +15,9 @@ from rlcompress.artifact import read_manifest
 from rlcompress.compressor import Compressor
 from rlcompress.config.files import load_config
 from rlcompress.data.dataset import load_split
-from rlcompress.publish import find_checkpoint
-from rlcompress.results import load_results
-from rlcompress.runs import RunDirectory
+from rlcompress.measuring.results import load_results
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.publish import find_checkpoint
 from tests.cluster.test_training import TINY
 
 pytestmark = pytest.mark.ray

@@ -20,9 +20,9 @@ from rlcompress.config.schema import ReaderJudgeConfig, RunConfig
 from rlcompress.errors import UserError
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
-from rlcompress.metrics import METRICS
+from rlcompress.measuring.metrics import METRICS
+from rlcompress.measuring.results import load_results, recompute
 from rlcompress.models.reconstructor import MaskedReconstructor
-from rlcompress.results import load_results, recompute
 from tests.cluster.test_reading import write_rows
 from tests.cluster.test_training import TINY
 from tests.rlcompress.small_models import randomise, save_gpt2

@@ -11,9 +11,9 @@ from cluster.evaluating import baselines
 from cluster.training import train
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
-from rlcompress.meters import HOST
-from rlcompress.results import load_results
-from rlcompress.runs import RunDirectory
+from rlcompress.measuring.results import load_results
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.meters import HOST
 
 pytestmark = pytest.mark.ray
 

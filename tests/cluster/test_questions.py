@@ -14,9 +14,9 @@ from rlcompress.compressor import Compressor
 from rlcompress.config.files import load_config
 from rlcompress.data.dataset import load_split
 from rlcompress.judges.silent import SilentJudge
+from rlcompress.measuring.results import load_results
 from rlcompress.models.features import TOKENS, TOLD
-from rlcompress.results import load_results
-from rlcompress.runs import RunDirectory
+from rlcompress.runs.directory import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.learning]
 

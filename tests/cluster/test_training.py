@@ -15,9 +15,9 @@ from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.errors import UserError
-from rlcompress.publish import find_checkpoint, why_torn
-from rlcompress.results import load_results
-from rlcompress.runs import RunDirectory
+from rlcompress.measuring.results import load_results
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.publish import find_checkpoint, why_torn
 
 pytestmark = pytest.mark.ray
 

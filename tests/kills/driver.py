@@ -25,7 +25,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MARK = "RLCOMPRESS_KILL_CASE"  # in the environment of the driver and all that it starts
-IMPORTED = ("cluster.training", "rlcompress.plots", "tensorboardX", "torch._inductor")  # what takes seconds, once
+IMPORTED = (
+    "cluster.training",
+    "rlcompress.reporting.plots",
+    "tensorboardX",
+    "torch._inductor",
+)  # what takes seconds, once
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # Ray's own: they notice a minute later that they are alone
 # C functions that touch files
 WRITES = (("posix", "io", "_io", "_pickle"), ("mkdir", "open", "dump", "fsync", "rename", "replace", "unlink", "rmdir"))

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlcompress.lines import step_rows
-from rlcompress.publish import periodic, why_torn
-from rlcompress.results import load_results
-from rlcompress.tracking import OF_THE_HOST
+from rlcompress.measuring.results import load_results
+from rlcompress.runs.lines import step_rows
+from rlcompress.runs.publish import periodic, why_torn
+from rlcompress.runs.tracking import OF_THE_HOST
 
 
 def differences(run: Path, reference: Path) -> list[str]:

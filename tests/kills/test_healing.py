@@ -18,10 +18,10 @@ from cluster.training import learn
 from policies.rollouts import SamplingFailed
 from rlcompress.config.files import load_config
 from rlcompress.errors import JudgeUnavailable
-from rlcompress.ledger import discrepancies
-from rlcompress.publish import find_checkpoint
-from rlcompress.resuming import rewind
-from rlcompress.runs import RunDirectory
+from rlcompress.runs.directory import RunDirectory
+from rlcompress.runs.ledger import discrepancies
+from rlcompress.runs.publish import find_checkpoint
+from rlcompress.runs.resuming import rewind
 from tests.kills.equal import checkpoint, metrics, unequal
 from tests.kills.tiny import GROUP, STEPS, TINY
 

@@ -13,10 +13,10 @@ from policies.groups import Group, learner_columns
 from policies.grpo_learner import grpo_terms
 from policies.learner import DECISIONS
 from policies.rollouts import Task
-from rlcompress.advantages import ADVANTAGES
+from rlcompress.learning.advantages import ADVANTAGES
+from rlcompress.learning.samplers import SAMPLERS
+from rlcompress.learning.sampling import pack_rankings
 from rlcompress.models.scorer import TextScorer
-from rlcompress.samplers import SAMPLERS
-from rlcompress.sampling import pack_rankings
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Status
 

@@ -12,8 +12,8 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from policies.algorithm import learning_rate
 from policies.grpo import GRPO
 from policies.rollouts import SamplingFailed
-from rlcompress.advantages import ADVANTAGES
 from rlcompress.config.schema import LearnerConfig
+from rlcompress.learning.advantages import ADVANTAGES
 from tests.policies.conftest import Build, same_weights
 
 pytestmark = pytest.mark.ray

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from rlcompress.advantages import ADVANTAGES
 from rlcompress.errors import UserError
+from rlcompress.learning.advantages import ADVANTAGES
 from tests.policies import planted
 from tests.policies.conftest import Build, same_weights
 

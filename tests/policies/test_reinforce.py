@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from policies.reinforce import Reinforce, reinforce_terms
-from rlcompress.advantages import ADVANTAGES
 from rlcompress.config.schema import LearnerConfig
+from rlcompress.learning.advantages import ADVANTAGES
+from rlcompress.learning.samplers import SAMPLERS
+from rlcompress.learning.sampling import pack_rankings
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.samplers import SAMPLERS
-from rlcompress.sampling import pack_rankings
 from rlcompress.words import Units
 from tests.policies import planted
 from tests.policies.conftest import Build

@@ -31,7 +31,7 @@ from policies.algorithm import _MODULE
 from policies.group_runner import GroupRunner
 from policies.grpo_learner import GRPOLearner
 from policies.row_view import RowView
-from rlcompress.advantages import generalised
+from rlcompress.learning.advantages import generalised
 from tests.policies import planted
 from tests.policies.conftest import Build, same_weights
 

@@ -9,7 +9,7 @@ import pytest
 
 from policies.grpo import GRPO
 from rlcompress.config.schema import LagrangianConfig
-from rlcompress.lagrangian import Multiplier, updated
+from rlcompress.learning.lagrangian import Multiplier, updated
 from rlcompress.models.scorer import TextScorer
 from rlcompress.selection import threshold
 from rlcompress.text.segment import Segmenter

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from rlcompress import __main__ as cli
-from rlcompress import doctor
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
+from rlcompress.machine import doctor
 from rlcompress.options import parser
-from rlcompress.runs import RunDirectory
+from rlcompress.runs.directory import RunDirectory
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 from rlcompress.baselines.sentences import SentenceMethod, by_bm25, by_embedding, by_mix
 from rlcompress.config.embedding import EmbedderConfig
-from rlcompress.metrics import answer_retention
+from rlcompress.measuring.metrics import answer_retention
 from rlcompress.models.embedder import build_embedder
 from rlcompress.questions.sentences import mix
 from rlcompress.selection import select

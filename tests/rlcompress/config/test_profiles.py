@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from rlcompress import __main__ as cli
-from rlcompress import hardware
 from rlcompress.config.files import dump_yaml, load_config
 from rlcompress.config.profiles import profile_file, profile_names, suited
 from rlcompress.errors import UserError
+from rlcompress.machine import hardware
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN_FILES = sorted(path for path in (ROOT / "tune_configs").rglob("*.yaml") if path.parent.name != "profiles")

@@ -7,13 +7,13 @@ import pickle
 
 from rlcompress.baselines import heuristics
 from rlcompress.config.schema import RewardConfig
-from rlcompress.evaluation import evaluate
 from rlcompress.judges.silent import SilentJudge
+from rlcompress.measuring.evaluation import evaluate
+from rlcompress.measuring.summary import summarise
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
 from rlcompress.selection import select
-from rlcompress.summary import summarise
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, JudgeRequest, Status
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from rlcompress.config.schema import ImitationConfig
+from rlcompress.learning.sampling import draw_logp, pack_rankings
 from rlcompress.models.imitation import imitate
 from rlcompress.models.reconstructor import weights_hash
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.sampling import draw_logp, pack_rankings
 from rlcompress.selection import Ranking, budget_tokens, rank
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Example, FloatArray, Units
