@@ -1,6 +1,6 @@
 """What an encoder sees of a text: one function for training, evaluation and serving, so they cannot differ.
 
-A text is cut into overlapping windows of tokens; each token is owned by the window in which it stands most central. The
+A text is cut into overlapping windows of tokens; each token is owned by the window in which it stands more central. The
 question, when there is one, precedes every window as a segment of its own. Where a policy asks for them, channels that
 the question gives to each unit stand beside the tokens.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from rlcompress.words import IntArray, Tokenizer, Units
 
 Features = dict[str, NDArray[np.generic]]
 TOKENS = ("ids_PWT", "valid_PWT", "own_PWT", "unit_PWT", "segment_PWT", "exists_PN")
+_OVERLAP = 8  # neighbouring windows share an eighth: half of that, at least, stands round each token on both sides
 TOLD = ("channels_PNC", "sentence_PN", "prior_PN", "asked_P")
 
 
@@ -89,15 +90,14 @@ def tell(told: Sequence[Told], units: int) -> Features:
     return {"channels_PNC": channels_PNC, "sentence_PN": sentence_PN, "prior_PN": prior_PN, "asked_P": asked_P}
 
 
-def window_bounds(length: int, window: int) -> list[tuple[int, int, int, int]]:
+def window_bounds(length: int, window: int, overlap: int) -> list[tuple[int, int, int, int]]:
     """Windows over `length` tokens as (start, end, owned start, owned end); owned parts tile the text.
 
-    Neighbours overlap by half a window and split the overlap in its middle.
+    Neighbours overlap by `overlap` tokens, fewer than a window has, and split them in their middle.
     """
     if length <= window:
         return [(0, length, 0, length)]
-    stride = max(1, window // 2)
-    starts = [*range(0, length - window, stride), length - window]
+    starts = [*range(0, length - window, window - overlap), length - window]
     bounds = []
     owned = 0
     for i, start in enumerate(starts):
@@ -124,39 +124,47 @@ def featurise(
     layout = layout or RowLayout()
     rows = [_rows(u, q, tokenizer, window, layout) for u, q in zip(texts, questions, strict=True)]
     P, W = len(rows), max((len(r) for r in rows), default=1)
-    T = max((len(row[0]) for r in rows for row in r), default=1)
+    T = max((len(row.ids_T) for r in rows for row in r), default=1)
     N = max((len(u) for u in texts), default=1)
     shape = (P, max(W, 1), max(T, 1))
-    arrays = {name: np.zeros(shape, np.int64) for name in ("ids_PWT", "unit_PWT", "segment_PWT")}
-    masks = {name: np.zeros(shape, np.bool_) for name in ("valid_PWT", "own_PWT")}
+    ids_PWT, unit_PWT, segment_PWT = (np.zeros(shape, np.int64) for _ in range(3))
+    valid_PWT, own_PWT = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
     for p, text_rows in enumerate(rows):
-        for w, (ids, units, own, segment) in enumerate(text_rows):
-            arrays["ids_PWT"][p, w, : len(ids)] = ids
-            arrays["unit_PWT"][p, w, : len(ids)] = units
-            arrays["segment_PWT"][p, w, : len(ids)] = segment
-            masks["own_PWT"][p, w, : len(ids)] = own
-            masks["valid_PWT"][p, w, : len(ids)] = True
-    masks["valid_PWT"][:, :, 0] = True  # attention over a row without any token is undefined
+        for w, row in enumerate(text_rows):
+            a, b = row.own
+            ids_PWT[p, w, : len(row.ids_T)] = row.ids_T
+            unit_PWT[p, w, row.head : row.head + len(row.unit_T)] = row.unit_T
+            segment_PWT[p, w, : row.head] = 1
+            own_PWT[p, w, a:b] = True
+            valid_PWT[p, w, : len(row.ids_T)] = True
+    valid_PWT[:, :, 0] = True  # attention over a row without any token is undefined
     exists_PN = np.arange(max(N, 1))[None] < np.array([len(u) for u in texts])[:, None]
-    return {**arrays, **masks, "exists_PN": exists_PN}
+    return dict(zip(TOKENS, (ids_PWT, valid_PWT, own_PWT, unit_PWT, segment_PWT, exists_PN), strict=True))
 
 
-Row = tuple[list[int], list[int], list[bool], list[int]]
+class _Row(NamedTuple):
+    """One window: its tokens with the question's and the special ones; `head` is where the text begins in it."""
+
+    ids_T: IntArray
+    head: int
+    unit_T: IntArray  # of the text's tokens alone
+    own: tuple[int, int]  # places of the row that count
 
 
-def _rows(units: Units, question: str | None, tokenizer: Tokenizer, window: int, layout: RowLayout) -> list[Row]:
+def _rows(units: Units, question: str | None, tokenizer: Tokenizer, window: int, layout: RowLayout) -> list[_Row]:
     ids_T, spans_T2 = tokenizer.encode(units.text)
-    unit_T: IntArray = token_units(units.text, units.starts_N, spans_T2)
+    unit_T = token_units(units.text, units.starts_N, spans_T2)
     asked = tokenizer.encode(question)[0].tolist()[: window // 4] if question else []
-    head = [*layout.begin, *asked, *(layout.middle if asked else ())]
-    room = max(8, window - len(head) - len(layout.end))
-    rows: list[Row] = []
-    for start, end, own_start, own_end in window_bounds(len(ids_T), room):
-        size = end - start
-        ids = [*head, *ids_T[start:end].tolist(), *layout.end]
-        unit = [*([0] * len(head)), *unit_T[start:end].tolist(), *([0] * len(layout.end))]
-        own = [False] * len(ids)
-        own[len(head) + own_start - start : len(head) + own_end - start] = [True] * (own_end - own_start)
-        segment = [*([1] * len(head)), *([0] * (size + len(layout.end)))]
-        rows.append((ids, unit, own, segment))
-    return rows
+    before_T = np.array([*layout.begin, *asked, *(layout.middle if asked else ())], np.int64)
+    after_T = np.array(layout.end, np.int64)
+    head = len(before_T)
+    room = max(8, window - head - len(after_T))
+    return [
+        _Row(
+            np.concatenate([before_T, ids_T[start:end], after_T]),
+            head,
+            unit_T[start:end],
+            (head + own_start - start, head + own_end - start),
+        )
+        for start, end, own_start, own_end in window_bounds(len(ids_T), room, room // _OVERLAP)
+    ]

@@ -47,9 +47,10 @@ class AttentionBlock(nn.Module):
         position_T = torch.arange(T, device=hidden_BTD.device)
         distance_TT = (position_T[:, None] - position_T[None, :]).abs()
         bias_HTT = -self.get_buffer("slopes_H")[:, None, None] * distance_TT
-        # finite, so that a row without any token gives no NaN
-        absent = torch.finfo(query.dtype).min
-        bias = bias_HTT.to(query.dtype)[None].masked_fill(~valid_BT[:, None, None, :], absent)
+        # finite with any penalty, so that a row without any token gives no NaN
+        absent = torch.finfo(query.dtype).min / 2
+        absent_BT = torch.zeros_like(valid_BT, dtype=query.dtype).masked_fill(~valid_BT, absent)
+        bias = bias_HTT.to(query.dtype) + absent_BT[:, None, None, :]
         mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         hidden_BTD = hidden_BTD + self._drop(self.out(mixed.transpose(1, 2).reshape(B, T, D)))
         return hidden_BTD + self._drop(self.down(functional.gelu(self.up(self.norm_mlp(hidden_BTD)))))

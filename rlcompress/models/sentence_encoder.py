@@ -68,7 +68,7 @@ class SentenceEncoder:
         """Last states [T, D] of the tokens of a text, read in overlapping windows, and their spans [T, 2]."""
         ids, spans_T2 = self._tokens(text)
         room = self.longest - len(self._begin) - len(self._end)
-        bounds = window_bounds(len(ids), room) if ids else []
+        bounds = window_bounds(len(ids), room, room // 2) if ids else []
         states = self._read([[*self._begin, *ids[start:end], *self._end] for start, end, _, _ in bounds])
         head = len(self._begin)
         owned = [

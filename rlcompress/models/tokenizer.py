@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from rlcompress.errors import UserError
 from rlcompress.words import IntArray
 
+_REMEMBERED = 64  # texts whose tokens are at hand
 MASK, PAD = "[MASK]", "[PAD]"  # ids 0 and 1 of the built-in tokenizer
 
 
@@ -25,6 +27,7 @@ class TextTokenizer:
         self.name = name
         self.mask_id = mask_id
         self.pad_id = pad_id
+        self._remembered = lru_cache(maxsize=_REMEMBERED)(self._encode)
 
     @property
     def vocabulary(self) -> int:
@@ -36,6 +39,11 @@ class TextTokenizer:
         return hashlib.blake2b(self._fast.to_str().encode(), digest_size=8).hexdigest()
 
     def encode(self, text: str) -> tuple[IntArray, IntArray]:
+        """Ids [T] and spans [T, 2]; remembered for a while, since who scores a text asks what who cut it had asked."""
+        ids_T, spans_T2 = self._remembered(text)
+        return ids_T.copy(), spans_T2.copy()
+
+    def _encode(self, text: str) -> tuple[IntArray, IntArray]:
         encoding = self._fast.encode(text.encode("utf-8", "replace").decode("utf-8"), add_special_tokens=False)
         return np.asarray(encoding.ids, np.int64), np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
 

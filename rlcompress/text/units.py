@@ -25,6 +25,7 @@ _WORD = regex.compile(
     """,
     regex.VERBOSE | regex.VERSION1,
 )
+_IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])  # by code point; none above U+3000 is white space
 _LEADING_SPACE = regex.compile(rf"{_SPACE}*", regex.VERSION1)
 _GRAPHEME = regex.compile(r"\X", regex.VERSION1)
 _CLOSERS = r"""['")\]’”»」』）]*+"""
@@ -127,7 +128,8 @@ def token_units(text: str, starts_N: IntArray, spans_T2: IntArray) -> IntArray:
     if not len(spans_T2):
         return np.zeros(0, np.int64)
     size = len(text)
-    solid = np.fromiter((not c.isspace() for c in text), np.bool_, size)
+    codes_C = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    solid = ~_IS_SPACE[np.minimum(codes_C, len(_IS_SPACE) - 1)]
     # next_solid[i] is the first position >= i that holds no white space
     next_solid = np.where(solid, np.arange(size), size)
     next_solid = np.append(np.minimum.accumulate(next_solid[::-1])[::-1], size)

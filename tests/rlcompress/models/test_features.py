@@ -14,9 +14,9 @@ from rlcompress.text.units import token_units
 from tests.rlcompress.small_models import TEXTS
 
 
-@given(st.integers(0, 400), st.integers(1, 64))
-def test_windows_own_every_token_once(length: int, window: int) -> None:
-    bounds = window_bounds(length, window)
+@given(st.integers(0, 400), st.integers(1, 64), st.floats(0, 1))
+def test_windows_own_every_token_once(length: int, window: int, share: float) -> None:
+    bounds = window_bounds(length, window, int(share * (window - 1)))
     owned = [i for _, _, a, b in bounds for i in range(a, b)]
     assert owned == list(range(length))
     for start, end, a, b in bounds:
@@ -24,12 +24,17 @@ def test_windows_own_every_token_once(length: int, window: int) -> None:
         assert end - start == min(window, length)
 
 
-@given(st.integers(100, 400), st.integers(8, 32))
-def test_owned_tokens_stand_central(length: int, window: int) -> None:
-    """A quarter of a window, at least, lies on both sides of a token, except at the ends of the text."""
-    for start, end, a, b in window_bounds(length, window):
-        assert start == 0 or a - start >= window // 4
-        assert end == length or end - b >= window // 4
+@given(st.integers(100, 400), st.integers(8, 32), st.integers(0, 7))
+def test_owned_tokens_stand_central(length: int, window: int, overlap: int) -> None:
+    """Half the overlap, at least, lies on both sides of a token, except at the ends of the text."""
+    for start, end, a, b in window_bounds(length, window, overlap):
+        assert start == 0 or a - start >= overlap // 2
+        assert end == length or end - b >= overlap // 2
+
+
+def test_a_long_text_is_read_little_more_than_once(bpe: TextTokenizer) -> None:
+    found = featurise([Segmenter(bpe)(" ".join(TEXTS * 40))], [None], bpe, 64)
+    assert found["valid_PWT"].sum() < 1.25 * found["own_PWT"].sum()
 
 
 LAYOUT = RowLayout(begin=(101,), middle=(102,), end=(102,))

@@ -83,7 +83,7 @@ def test_one_text_in_many_windows_equals_its_windows_alone(bpe: TextTokenizer, s
     ids_T, spans_T2 = bpe.encode(text)
     owner_T, T, window = token_units(text, units.starts_N, spans_T2), len(ids_T), scorer.features.window
     network = scorer.network
-    starts = [*range(0, T - window, window // 2), T - window]
+    starts = [*range(0, T - window, window - window // 8), T - window]
     hidden_T: list[torch.Tensor] = []
     for i, start in enumerate(starts):
         ids = torch.from_numpy(ids_T[start : start + window])[None]

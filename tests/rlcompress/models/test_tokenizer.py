@@ -115,6 +115,15 @@ def test_a_folder_without_mask_token(bpe: TextTokenizer, tmp_path: Path) -> None
     assert [loaded.encode(t)[0].tolist() for t in TEXTS] == [bpe.encode(t)[0].tolist() for t in TEXTS]
 
 
+def test_what_was_encoded_before_is_as_it_was(bpe: TextTokenizer) -> None:
+    """Whatever a caller did to its arrays."""
+    for text in TEXTS:
+        for array in bpe.encode(text):
+            array[:] = 7
+        fresh = pickle.loads(pickle.dumps(bpe))
+        assert all((a == b).all() for a, b in zip(fresh.encode(text), bpe.encode(text), strict=True))
+
+
 def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="must be trained"):
         load_tokenizer("builtin:bpe")

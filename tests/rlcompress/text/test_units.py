@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlcompress.models.tokenizer import TextTokenizer
+from rlcompress.text import units
 from rlcompress.text.segment import Segmenter
 from rlcompress.text.units import overlaps, token_units, unit_costs, unit_starts
 from rlcompress.words import IntArray
@@ -129,6 +130,13 @@ def slow_token_units(text: str, starts_N: IntArray, spans_T2: IntArray) -> list[
         anchor = solid[0] if solid else a
         owners.append(max([u for u, start in enumerate(starts_N.tolist()) if start <= anchor], default=0))
     return owners
+
+
+def test_white_space_is_what_python_takes_for_it() -> None:
+    """Every code point, those above the table's end too: a space before a letter goes to the letter's unit."""
+    for code in range(0x110000):
+        last = min(code, len(units._IS_SPACE) - 1)
+        assert units._IS_SPACE[last] == chr(code).isspace()
 
 
 @given(st.text(alphabet="ab \n.é日", min_size=1, max_size=25), st.data())
