@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from rlcompress.config.schema import PolicyConfig
+from rlcompress.config.policy import PolicyConfig
 from rlcompress.errors import UserError
 from rlcompress.models.encoders import HubEncoder
 from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, UnitScorer, build_scorer, load_channels

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from rlcompress.baselines.method import AskingMethod, FittedMethod, Method
 from rlcompress.words import Example, FloatArray, Units
@@ -20,7 +19,9 @@ def shares_of_rank(priorities_N: FloatArray) -> FloatArray:
     N = len(priorities_N)
     if N < 2:
         return np.full(N, 0.5)
-    shares_N: FloatArray = (rankdata(priorities_N) - 1.0) / (N - 1.0)
+    _, level_N, counts_L = np.unique(priorities_N, return_inverse=True, return_counts=True)  # by L levels, low to high
+    ranks_L = counts_L.cumsum() - (counts_L + 1) / 2  # from 0 on; the mean of those that a level takes up
+    shares_N: FloatArray = ranks_L[level_N] / (N - 1.0)
     return shares_N
 
 

@@ -16,6 +16,7 @@ from rlcompress.config.judging import CotrainConfig as CotrainConfig
 from rlcompress.config.judging import JudgeConfig as JudgeConfig
 from rlcompress.config.judging import JudgesConfig as JudgesConfig
 from rlcompress.config.judging import ReaderJudgeConfig as ReaderJudgeConfig
+from rlcompress.config.policy import PolicyConfig as PolicyConfig
 from rlcompress.config.rewarding import PRICE_LIMIT as PRICE_LIMIT
 from rlcompress.config.rewarding import SIZED, UNPRICED
 from rlcompress.config.rewarding import GatesConfig as GatesConfig
@@ -93,31 +94,6 @@ class EnvConfig(Section):
     def steps(self) -> int:
         """Steps of an episode, and passes in which a text is compressed."""
         return self.passes if self.form == "progressive" else 1
-
-
-class PolicyConfig(Section):
-    encoder: str = Field(
-        "builtin:scorer", description="builtin:scorer, a local folder or a hub id of an encoder; none: channels alone"
-    )
-    channels: Literal["none", "text", "question"] = Field(
-        "none",
-        description="question: what the question tells of each word is an input, by the encoder of `embedder`; "
-        "text: the same inputs, and no question is ever heard",
-    )
-    prior: Literal["rarity", "sentences", "none"] = Field(
-        "rarity", description="sentences: how well each matches the question, and rarity where there is no question"
-    )
-    prior_scale: float = Field(1.0, description="weight of the prior at the start; the learned residual starts at 0")
-    width: Positive = 128
-    layers: Positive = 2
-    window: Positive = Field(256, description="tokens an encoder sees at once; longer texts use overlapping windows")
-
-    @model_validator(mode="after")
-    def _told(self) -> Self:
-        if self.channels == "none" and (self.encoder == "none" or self.prior == "sentences"):
-            key = "encoder none" if self.encoder == "none" else "prior sentences"
-            raise ValueError(f"policy.{key} needs what the question tells: set policy.channels to question")
-        return self
 
 
 class ImitationConfig(Section):

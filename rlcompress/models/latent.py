@@ -18,13 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.sparse import csr_array
-from scipy.sparse.linalg import svds
 
 from rlcompress.config.embedding import EmbedderConfig
 from rlcompress.errors import UserError
@@ -32,6 +30,9 @@ from rlcompress.questions.sentences import sentence_texts
 from rlcompress.text.bare import bare_words
 from rlcompress.text.units import word_starts
 from rlcompress.words import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _WORDS, _VECTORS = "words.json", "words.safetensors"
 _OWN = 0.5  # share of what the cut loses that stays in a word's own direction
@@ -126,6 +127,8 @@ def own_direction(word: str, dimension: int) -> FloatArray:
 
 def _matrix(counts: Sequence[Counter[str]], words: Sequence[str], idf_V: FloatArray) -> csr_array:
     """tf-idf [S, V] with rows of length 1 (or 0)."""
+    from scipy.sparse import csr_array  # late: only fitting needs it, and what is served never fits
+
     number = {word: v for v, word in enumerate(words)}
     row: list[int] = []
     column: list[int] = []
@@ -141,6 +144,8 @@ def _matrix(counts: Sequence[Counter[str]], words: Sequence[str], idf_V: FloatAr
 
 def _components(matrix_SV: csr_array, dimension: int) -> FloatArray:
     """Right singular vectors [V, D] by falling singular value; the largest entry of each is positive."""
+    from scipy.sparse.linalg import svds
+
     smaller = min(matrix_SV.shape)
     if smaller <= dimension + 1:
         _, values, right_DV = np.linalg.svd(matrix_SV.toarray(), full_matrices=False)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rlcompress.config.schema import JudgeConfig
+from rlcompress.config.judging import JudgeConfig
 from rlcompress.models.descent import Descent
 from rlcompress.models.reconstructor import TrainableReconstructor
 from rlcompress.models.tokenizer import TextTokenizer
