@@ -229,9 +229,8 @@ def _report(arguments: Arguments) -> None:
 
 def _compress(arguments: Arguments) -> None:
     from rlcompress.compressor import Compressor
-    from rlcompress.runs.directory import find_artifact
 
-    compressor = Compressor.from_pretrained(find_artifact(arguments.target))
+    compressor = Compressor.from_pretrained(arguments.target, download=arguments.download)
     text = sys.stdin.buffer.read().decode("utf-8")  # bytes: a text stream would change line ends
     if not text.strip():
         raise UserError("standard input holds no text: give it as `compress TARGET < prompt.txt`")

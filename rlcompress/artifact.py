@@ -75,7 +75,9 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     if not file.is_file():
-        raise UserError(f"no artifact in {folder}: it has no {MANIFEST}; give a run or an artifact folder")
+        raise UserError(
+            f"no artifact in {folder}: it has no {MANIFEST}; give a run that has finished, or an artifact folder"
+        )
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         found = data.get("format") if isinstance(data, dict) else None

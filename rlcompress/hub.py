@@ -45,7 +45,11 @@ def _snapshot(repo_id: str, download: bool, revision: str | None, api: HfApi | N
         )
         return Path(str(found))
     except Exception as error:  # the library raises a dozen types: unknown id, offline, no access, bad server
-        mend = "check the id and the network" if download else "give a run, an artifact folder, or download=True"
+        mend = (
+            "check the id and the network"
+            if download
+            else "give a run, an artifact folder, or download=True (--download)"
+        )
         where = "on the hub" if download else "in the hub's local cache"
         why = f" ({(str(error).strip() or type(error).__name__).splitlines()[0]})" if download else ""
         raise UserError(f"{repo_id} is no folder here, and is not to be had {where}{why}: {mend}") from error

@@ -83,7 +83,8 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--pool", action="store_true", help="show and print all as one method over its training seeds")
 
     compress = command("compress", "compress the text on standard input")
-    compress.add_argument("target", metavar="RUN_OR_ARTIFACT")
+    compress.add_argument("target", metavar="RUN_OR_ARTIFACT", help="a folder, or a hub id such as owner/name")
+    compress.add_argument("--download", action="store_true", help="fetch a hub id that is not in the local cache")
     budget = compress.add_mutually_exclusive_group()
     budget.add_argument("--rate", type=float, help="kept fraction (default: 0.5, or the policy's own choice)")
     budget.add_argument("--target-tokens", type=int, metavar="N", help="kept reader tokens")

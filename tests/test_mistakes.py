@@ -156,8 +156,9 @@ def test_a_missing_model_folder(refused, rows, key):
 
 
 def test_a_missing_artifact_or_run(refused):
-    for words in (["compress", "no/run"], ["evaluate", "no/run"], ["serve", "no/run"], ["speed", "no/run"]):
+    for words in (["evaluate", "no/run"], ["serve", "no/run"], ["speed", "no/run"], ["compress", "./no/run"]):
         refused(*words, says=("no artifact in no/run", "give a run"))
+    refused("compress", "no/run", says=("no/run is no folder here", "hub's local cache", "give a run", "--download"))
     refused("status", "no/run", says=("no run in no/run",))
     refused("report", "no/run", says=("no/run",))
     refused("train", "--resume", "no/run", says=("no run in no/run",))

@@ -1,19 +1,23 @@
-"""`compress --form`: chat messages and JSON on standard input, in the same shape on standard output."""
+"""`compress`: chat messages and JSON in, the same shape out; artifacts in a folder and on a hub."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from rlcompress import __main__ as cli
 from rlcompress.artifact import save_artifact
 from rlcompress.compressor import Compressor
 from rlcompress.models.tokenizer import TextTokenizer
+from tests.rlcompress.hub_server import hub
 from tests.rlcompress.small_models import TEXTS, small_scorer
 from tests.rlcompress.test_artifact import manifest
 
@@ -29,10 +33,10 @@ def folder(bpe: TextTokenizer, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    def run(given: object, *words: str) -> int:
+    def run(given: object, *words: str, target: str = str(folder)) -> int:
         text = given if isinstance(given, str) else json.dumps(given)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
-        return cli.main(["compress", str(folder), *words])
+        return cli.main(["compress", target, *words])
 
     return run
 
@@ -53,6 +57,43 @@ def test_json(folder: Path, command: Callable[..., int], capsys: pytest.CaptureF
     expected = Compressor.from_pretrained(folder).compress_json(text, 0.4, protect=["numbers"])
     assert command(text, "--form", "json", "--rate", "0.4", "--protect", "numbers") == 0
     assert capsys.readouterr().out == expected != text
+
+
+def test_a_hub_id(
+    folder: Path,
+    command: Callable[..., int],
+    capsysbinary: pytest.CaptureFixture[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fetched with `--download` alone, and from then on served from the local cache without a request."""
+    cache = str(tmp_path / "cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", cache)
+    local = Compressor.from_pretrained(folder)
+    expected = local.compress(LONG, 0.4).text.encode()
+    with hub() as (address, _, requests):
+
+        def download(name: str) -> subprocess.CompletedProcess[bytes]:
+            """In a process of its own: the hub's address is read from the environment once."""
+            words = [sys.executable, "-m", "rlcompress", "compress", name, "--rate", "0.4", "--download"]
+            environment = os.environ | {"HF_ENDPOINT": address, "HF_HUB_CACHE": cache, "HF_HUB_OFFLINE": "0"}
+            return subprocess.run(words, input=LONG.encode(), env=environment, capture_output=True, check=False)
+
+        local.push_to_hub("me/tiny", api=HfApi(endpoint=address, token="hf_mine"))
+        asked = len(requests)
+        assert command(LONG, target="me/tiny") == 2
+        assert b"hub's local cache: give a run, an artifact folder, or" in (error := capsysbinary.readouterr().err)
+        assert error.count(b"\n") == 1
+        assert len(requests) == asked
+        fetched = download("me/tiny")
+        assert (fetched.returncode, fetched.stdout) == (0, expected), fetched.stderr
+        asked = len(requests)
+        assert command(LONG, "--rate", "0.4", target="me/tiny") == 0
+        assert capsysbinary.readouterr().out == expected
+        assert len(requests) == asked
+        absent = download("me/absent")
+        assert absent.returncode == 2
+        assert b"check the id and the network" in absent.stderr
 
 
 @pytest.mark.parametrize(
