@@ -6,10 +6,12 @@ import json
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from tokenizers.implementations import BertWordPieceTokenizer
+from transformers import BertConfig, BertForTokenClassification, BertModel, PreTrainedTokenizerFast
 
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
@@ -18,7 +20,7 @@ from rlcompress.data.passages import passages
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.models.reconstructor import MaskedReconstructor
 from rlcompress.models.tokenizer import TextTokenizer, train_tokenizer
-from rlcompress.words import Example
+from rlcompress.words import Example, Tokenizer
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,6 +35,38 @@ def texts(count: int) -> tuple[list[Example], TextTokenizer]:
     reader = train_tokenizer((text for _, text in documents), 2048)
     cut = [passage for _, text in documents for passage, _ in passages(text, reader, 16, 64)]
     return [Example(f"text#{i}", text) for i, text in enumerate(cut[:count])], reader
+
+
+def long_texts(tokenizer: Tokenizer, length: int, count: int) -> Iterator[str]:
+    """Prose of exactly `length` tokens each; where it does not suffice it begins again, elsewhere."""
+    prose = "\n\n".join(text for _, text in builtin_documents(60))
+    ends_T = tokenizer.encode(prose)[1][:, 1]
+    for i in range(count):
+        at = int(ends_T[(i * length + i) % len(ends_T)])
+        turned = prose[at:] + "\n\n" + prose[:at]
+        while len(tokenizer.encode(turned)[1]) < length:
+            turned += "\n\n" + turned
+        yield turned[: int(tokenizer.encode(turned)[1][length - 1, 1])]
+
+
+def small_bert(folder: Path, *, layers: int, width: int, labels: int | None = None) -> Path:
+    """A BERT with random weights and WordPiece tokens of the built-in prose; with `labels` a token classifier."""
+    pieces = BertWordPieceTokenizer(lowercase=False)
+    pieces.train_from_iterator((text for _, text in builtin_documents(60)), vocab_size=8192, show_progress=False)
+    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    fast = PreTrainedTokenizerFast(tokenizer_object=pieces._tokenizer, **names)
+    config = BertConfig(
+        vocab_size=fast.vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=max(1, width // 64),
+        intermediate_size=4 * width,
+        initializer_range=0.2,  # far from zero, so that no two tokens are alike
+        num_labels=labels or 2,
+    )
+    fast.save_pretrained(folder)
+    (BertModel if labels is None else BertForTokenClassification)(config).save_pretrained(folder)
+    return folder
 
 
 def judge(reader: TextTokenizer, config: RunConfig) -> ReconstructionJudge:
