@@ -1,0 +1,250 @@
+"""The program in what a model answered. Nothing is executed, no character is changed.
+
+The order of trial: code in fences; the answer as the rest of a prompt that is code; the answer as it is; the longest
+run of its lines that is code. A program that cannot be read comes back as it is: then the verdict says what is wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rlcompress.coding.problem import CodeProblem
+from rlcompress.coding.renaming import alias
+from rlcompress.coding.syntax import bound, called, defined, parsed, used
+
+_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`\n]*$")
+_PYTHON = ("python", "py", "python3", "py3", "pycon", "python-repl", "")
+_DEFINES = re.compile(r"^(async )?(def|class) ", re.MULTILINE)
+_PROMPT = re.compile(r"^[ \t]*(>>>|\.\.\.)( |$)")
+_SESSION = re.compile(r"^[ \t]*>>> (def|class|@|from|import)\b", re.MULTILINE)  # it defines; a docstring's only calls
+_MOST_LINES = 600  # of an answer without fences: what stands behind them is no function any more
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """`code` is what to judge. `how` says where it stood: fence, completion, whole, lines, or nothing was found.
+
+    `renamed` is the function that got the entry point's name besides its own, None where none needed it.
+    """
+
+    code: str
+    how: str
+    renamed: str | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether Python can parse it."""
+        return parsed(self.code) is not None
+
+
+def extract(answer: str, entry_point: str | None = None, *, prompt: str = "", tests: Sequence[str] = ()) -> Extraction:
+    """The program in `answer`.
+
+    `entry_point` is the function that the tests call; `tests` say with how many arguments, for a function of another
+    name. `prompt` is what the answer may continue, where that is code, as HumanEval's are.
+    """
+    answer = answer.replace("\r\n", "\n").removeprefix("\ufeff")
+    found = _from_fences(answer, entry_point)
+    if found is None and (whole := _completed(answer, prompt, entry_point)):
+        found = Extraction(whole, "completion")
+    if found is None:
+        found = _from_lines(_undo_prompts(answer))
+    code = without_demonstrations(found.code)
+    other = alias(code, entry_point, tests)
+    if other is not None:
+        code = f"{code.rstrip()}\n\n\n{entry_point} = {other}\n"
+    return Extraction(code, found.how, other)
+
+
+def extract_for(problem: CodeProblem, answer: str) -> Extraction:
+    """The program in an answer to `problem`, its preamble in front."""
+    visible = [*problem.visible_tests, *problem.hidden_tests]  # for the number of arguments alone
+    found = extract(answer, problem.entry_point, prompt=problem.prompt, tests=visible)
+    return Extraction(problem.program(found.code), found.how, found.renamed)
+
+
+# ------------------------------------------------------------------------------------------------ fences
+
+
+def fenced(answer: str) -> Iterator[tuple[str, str]]:
+    """(language, text) of each fenced block; one that is never closed reaches to the end."""
+    mark, language, indent, inside = "", "", "", list[str]()
+    for line in answer.split("\n"):
+        fence = _FENCE.match(line)
+        if not mark:
+            if fence:
+                indent, mark, language = fence[1], fence[2], fence[3].lower().strip(".")
+        elif fence and not fence[3] and fence[2].startswith(mark):
+            yield language, "\n".join(inside)
+            mark, inside = "", []
+        else:
+            inside.append(line.removeprefix(indent))
+    if mark and any(line.strip() for line in inside):
+        yield language, "\n".join(inside)
+
+
+def _from_fences(answer: str, entry_point: str | None) -> Extraction | None:
+    """The last block that defines the entry point, with what it needs of the others; else the longest with a function.
+
+    A block in another language is a program only where none in Python is.
+    """
+    blocks = list(fenced(answer))
+    ours = [text for language, text in blocks if language in _PYTHON] or [text for _, text in blocks]
+    codes = [_whole_statements(textwrap.dedent(_undo_prompts(text))).strip("\n") for text in ours]
+    codes = [code for code in codes if code.strip()]
+    if not codes:
+        return None
+    trees = {code: tree for code in codes if (tree := parsed(code)) is not None}
+    wanted = [code for code in trees if entry_point in defined(trees[code])]
+    functions = [code for code in trees if any(isinstance(node, _FUNCTIONS) for node in trees[code].body)]
+    if wanted:
+        chosen = wanted[-1]
+    elif functions:
+        chosen = max(functions, key=len)
+    else:  # perhaps the entry point stands where a mistake keeps it from being read
+        chosen = next((code for code in reversed(codes) if f"def {entry_point}(" in code), max(codes, key=len))
+    return Extraction(_with_needed(chosen, trees), "fence")
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _with_needed(chosen: str, trees: dict[str, ast.Module]) -> str:
+    """Imports, functions and constants of the other blocks that the chosen one reads and does not define."""
+    if chosen not in trees:
+        return chosen
+    offered: dict[str, tuple[int, str]] = {}  # name -> place, text of the statement that binds it
+    for code, tree in trees.items():
+        if code != chosen:
+            for statement in tree.body:
+                if isinstance(statement, (*_FUNCTIONS, ast.Import, ast.ImportFrom, ast.Assign)):
+                    text = ast.get_source_segment(code, statement) or ""
+                    offered.update(dict.fromkeys(bound(statement), (len(offered), text)))
+    have, taken, missing = defined(trees[chosen]), dict[str, int](), used(trees[chosen])
+    while needed := [name for name in sorted(missing) if name not in have and name in offered]:
+        for name in needed:
+            place, text = offered[name]
+            taken[text] = place
+            tree = parsed(text) or ast.Module([], [])
+            have |= defined(tree) | {name}
+            missing |= used(tree)
+    before = sorted(taken, key=lambda text: taken[text])
+    return "\n\n".join([*before, chosen])
+
+
+# ------------------------------------------------------------------------------------------------ no fences
+
+
+def _completed(answer: str, prompt: str, entry_point: str | None) -> str | None:
+    """Prompt and answer together, where the answer is the rest of the function that the prompt begins."""
+    first = next((line for line in answer.split("\n") if line.strip()), "")
+    if entry_point is None or f"def {entry_point}" not in prompt or not first[:1].isspace():
+        return None
+    together = f"{prompt.rstrip()}\n{answer.lstrip(chr(10))}"
+    code = _whole_statements(together)
+    tree = parsed(code)
+    return code if tree is not None and entry_point in defined(tree) else None
+
+
+def _from_lines(answer: str) -> Extraction:
+    """The whole answer where it is code; else its longest run of lines that is code and defines something."""
+    text = textwrap.dedent(answer).strip("\n")
+    if _is_code(text) and re.search(_DEFINES, text):
+        return Extraction(text, "whole")
+    lines = text.split("\n")[:_MOST_LINES]
+    starts = [i for i, line in enumerate(lines) if re.match(r"\s*(def|class|async def|import|from|@)\b|\s*@\w", line)]
+    best, end_of_last = "", 0
+    for start in starts:
+        if start < end_of_last:
+            continue  # inside a run that was found
+        code, end = _longest_from(lines, start)
+        end_of_last = end
+        if len(code) > len(best) and re.search(_DEFINES, code):
+            best = code
+    return Extraction(best, "lines") if best else Extraction(text, "nothing")
+
+
+def _longest_from(lines: list[str], start: int) -> tuple[str, int]:
+    """The longest run of lines from `start` that is code, up to a line that begins a statement or is blank."""
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    ends = [
+        end
+        for end in range(start + 1, len(lines) + 1)
+        if end == len(lines) or not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) <= indent
+    ]
+    for end in reversed(ends):
+        code = textwrap.dedent("\n".join(lines[start:end])).strip("\n")
+        if _is_code(code):
+            return code, end
+    return "", start
+
+
+def _is_code(text: str) -> bool:
+    """Whether it is a program and not words that Python can read, as `[BEGIN]` and `Done` are."""
+    tree = parsed(text)
+    meant = (ast.Call, ast.Constant, ast.Await)
+    return tree is not None and all(isinstance(n.value, meant) for n in tree.body if isinstance(n, ast.Expr))
+
+
+def _undo_prompts(text: str) -> str:
+    """The typed lines of an interpreter's session, without `>>> ` and without what it printed."""
+    if not _SESSION.search(text):
+        return text
+    typed = [match for line in text.split("\n") if (match := _PROMPT.match(line))]
+    return "\n".join(match.string[match.end() :] for match in typed)
+
+
+# ------------------------------------------------------------------------------------------------ what is left out
+
+
+def _whole_statements(code: str) -> str:
+    """`code` without a last statement that breaks off; a function that breaks off stays, for it is wrong."""
+    if parsed(code) is not None:
+        return code
+    lines = code.split("\n")
+    begins = [i for i, line in enumerate(lines) if line.strip() and not line[0].isspace()]
+    for begin in reversed(begins[-3:]):
+        if re.match(r"(async\s+)?(def|class)\b|@", lines[begin]):
+            break
+        kept = "\n".join(lines[:begin])
+        if kept.strip() and parsed(kept) is not None:
+            return kept
+    return code
+
+
+def without_demonstrations(code: str) -> str:
+    """`code` without the asserts, prints and bare calls of its own functions at the top level, and without `main`.
+
+    They show how a program is used; at best they take time, at worst a wrong example ends a right program.
+    """
+    tree = parsed(code)
+    if tree is None:
+        return code
+    own = {name for node in tree.body if isinstance(node, _FUNCTIONS) for name in bound(node)}
+    lines = code.split("\n")
+    ends = [0, *(node.end_lineno or 0 for node in tree.body)]
+    for node, before, after in zip(tree.body, ends, [*(n.lineno for n in tree.body[1:]), len(lines) + 1], strict=False):
+        first, last = node.lineno, node.end_lineno or node.lineno
+        if _demonstrates(node, own) and before < first and last < after:  # alone on its lines
+            lines[first - 1 : last] = [""] * (last - first + 1)
+    shortened = "\n".join(lines).strip("\n") + "\n"
+    return shortened if parsed(shortened) is not None and own else code
+
+
+def _demonstrates(node: ast.stmt, own: set[str]) -> bool:
+    match node:
+        case ast.Assert():
+            return True
+        case ast.Expr(value=ast.Call() as call):
+            return bool(({"print", "input"} | own) & called(call)) or ast.unparse(call.func) in _RUNNERS
+        case ast.If(test=test):
+            return ast.unparse(test) in ("__name__ == '__main__'", "'__main__' == __name__")
+        case _:
+            return False
+
+
+_RUNNERS = ("doctest.testmod", "unittest.main", "pytest.main")
