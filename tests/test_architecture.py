@@ -105,6 +105,8 @@ def test_only_the_command_line_of_the_ground_floor_names_higher_floors():
 
 
 FORBIDDEN_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+# Runs what a model wrote: its text is started inside a jail; nothing else calls its `answer`.
+IN_THE_JAIL = ROOT / "rlcompress" / "sandbox" / "inside.py"
 FORBIDDEN_CALLS = {"torch.load", "torch.save", "np.load", "numpy.load", "eval", "exec", "hash", "yaml.unsafe_load"}
 
 
@@ -127,8 +129,11 @@ def faults(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
 
 
 def test_nothing_unpickles_or_runs_code_from_data():
-    found = [f"{show(path, node)} {what}" for path in SOURCES for node, what in faults(TREES[path])]
+    found = [
+        f"{show(path, node)} {what}" for path in SOURCES if path != IN_THE_JAIL for node, what in faults(TREES[path])
+    ]
     assert found == []
+    assert {what for _, what in faults(TREES[IN_THE_JAIL])} == {"exec", "eval"}
 
 
 @pytest.mark.parametrize(
