@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rlcompress.config.schema import RunConfig
 
 FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
+MORE = ("matplotlib", "pyarrow", "scipy")  # packages that the library does without and `report` does not
 JOB_PREFIX = "raysubmit_"  # of the ids that Ray gives to jobs
 Handler = Callable[[Arguments], int | None]  # an exit status, None for 0
 
@@ -45,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in MORE:
+            mend = f"pip install {' '.join(MORE)}"
+            return _fail(f"error: {arguments.command} needs {error.name}, which is not installed: {mend}", 2)
         first = str(error).partition("\n")[0]
         return _fail(f"failed: {type(error).__name__}: {first} (use --debug for the traceback)", 1)
 

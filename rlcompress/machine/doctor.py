@@ -16,8 +16,10 @@ from rlcompress.machine import hardware
 
 Level = Literal["ok", "note", "MISSING"]
 
-LIBRARY = ("numpy", "scipy", "torch", "transformers", "tokenizers", "safetensors", "pydantic", "PyYAML", "regex")
-CHECKOUT = ("ray", "gymnasium", "datasets", "pyarrow", "jinja2", "matplotlib", "tensorboardX")
+# What the library needs where it is installed without its dependencies, and so without Ray.
+_MODELS = ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub")
+LIBRARY = ("numpy", *_MODELS, "pydantic", "PyYAML", "regex", "snowballstemmer", "jinja2")
+CHECKOUT = ("ray", "gymnasium", "scipy", "datasets", "pyarrow", "matplotlib", "tensorboardX")
 OPTIONAL = ("deepspeed", "wandb", "mlflow")
 FLOORS = ("envs", "policies", "cluster", "serve")
 

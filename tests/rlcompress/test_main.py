@@ -282,6 +282,16 @@ def test_without_ray_commands_say_so(capsys, monkeypatch):
     assert capsys.readouterr().err == "error: train needs ray, which is not installed: pip install -e .\n"
 
 
+def test_a_package_that_a_wheel_may_lack_is_named_with_its_mend(monkeypatch, capsys):
+    def report(arguments):
+        raise ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow")
+
+    monkeypatch.setitem(cli.HANDLERS, "report", report)
+    assert cli.main(["report", "x"]) == 2
+    expected = "error: report needs pyarrow, which is not installed: pip install matplotlib pyarrow scipy\n"
+    assert capsys.readouterr().err == expected
+
+
 def test_compress_keeps_every_byte_of_its_input(monkeypatch, capfdbinary):
     class Compressor:
         @classmethod
