@@ -1,7 +1,7 @@
 """The command line: `python -m rlcompress COMMAND`, or `rlcompress COMMAND`.
 
 The only file here that imports upward, and late: a command is parsed first, and imports only what it needs. In an
-installed wheel, without the checkout, `compress`, `report`, `config`, `status` and `doctor` work.
+installed wheel, without the checkout, `compress`, `judge-code`, `report`, `config`, `status` and `doctor` work.
 """
 
 from __future__ import annotations
@@ -274,6 +274,23 @@ def _in_shape(compressor: Compressor, text: str, arguments: Arguments) -> str:
     return json.dumps(dataclasses.asdict(done) if arguments.json else done.messages) + "\n"
 
 
+def _judge_code(arguments: Arguments) -> int:
+    """Exit status 0 whatever the verdict; 1 where the sandbox failed, so that there is none."""
+    from rlcompress.coding.files import judge_files, verdict_json
+    from rlcompress.sandbox import CodeStatus
+
+    verdict = judge_files(
+        arguments.program,
+        arguments.tests,
+        setup=arguments.setup,
+        level=arguments.level,
+        minimum=arguments.minimum,
+        seconds=arguments.timeout,
+    )
+    print(verdict_json(verdict))
+    return 1 if verdict.status is CodeStatus.SANDBOX_ERROR else 0
+
+
 def _speed(arguments: Arguments) -> None:
     from rlcompress.measuring.speed import speed
 
@@ -352,6 +369,7 @@ HANDLERS: dict[str, Handler] = {
     "compare": _evaluate,
     "report": _report,
     "compress": _compress,
+    "judge-code": _judge_code,
     "speed": _speed,
     "tune": _tune,
     "serve": _serve,

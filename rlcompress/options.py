@@ -98,6 +98,16 @@ def parser() -> argparse.ArgumentParser:
     )
     compress.add_argument("--json", action="store_true", help="print the account too: tokens, spans, status")
 
+    judged = command(
+        "judge-code", "run a program by its tests in the sandbox and print the verdict as one line of JSON"
+    )
+    judged.add_argument("--program", required=True, metavar="FILE", help="Python, from whatever model wrote it")
+    judged.add_argument("--tests", required=True, metavar="FILE", help="JSON: a list of assert lines, as MBPP has them")
+    judged.add_argument("--setup", metavar="FILE", help="Python that runs between the program and its tests")
+    judged.add_argument("--level", default="auto", metavar="NAME", help="bubblewrap, landlock, rlimits (default: auto)")
+    judged.add_argument("--minimum", metavar="NAME", help="the weakest level to accept (default: landlock)")
+    judged.add_argument("--timeout", type=float, metavar="SECONDS", help="for all tests together (default: 5)")
+
     speed = command("speed", "time a language model on original and compressed prompts: from which length it pays")
     speed.add_argument("target", metavar="RUN_OR_ARTIFACT")
     speed.add_argument(

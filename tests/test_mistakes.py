@@ -265,6 +265,30 @@ def test_options_of_an_evaluation(refused, artifact, rows):
     refused("baselines", "--reader", "./no/reader", *small(rows), says=("evaluate.reader", "./no/reader"))
 
 
+@pytest.mark.parametrize(
+    ("tests", "options", "says"),
+    [
+        (None, (), ("--tests T.json", "No such file", "name a file")),
+        ("{", (), ("--tests T.json", "broken JSON", "assert lines")),
+        ("[]", (), ("--tests T.json", "expected a list of assert lines")),
+        ('{"a": 1}', (), ("expected a list of assert lines",)),
+        ('["f(1) == 2"]', (), ("f(1) == 2",)),
+        ('["assert f(1) =="]', (), ("assert f(1) ==",)),
+        ('["assert f(1)"]', ("--program", "no.py"), ("--program no.py", "No such file")),
+        ('["assert f(1)"]', ("--setup", "no.py"), ("--setup no.py", "No such file")),
+        ('["assert f(1)"]', ("--timeout", "0"), ("--timeout 0", "above 0")),
+        ('["assert f(1)"]', ("--level", "docker"), ("'docker'", "bubblewrap, landlock")),
+        ('["assert f(1)"]', ("--minimum", "none"), ("'none'", "bubblewrap, landlock")),
+        ('["assert f(1)"]', ("--level", "rlimits"), ("below the minimum 'landlock'", "lower the minimum")),
+    ],
+)
+def test_programs_and_tests_that_cannot_be_judged(refused, tests, options, says):
+    Path("P.py").write_text("def f(x):\n    return x\n", encoding="utf-8")
+    if tests is not None:
+        Path("T.json").write_text(tests, encoding="utf-8")
+    refused("judge-code", "--program", "P.py", "--tests", "T.json", *options, says=says)
+
+
 def test_words_that_the_parser_does_not_know(capsys):
     for words in (["trian"], ["train", "--no-such"], ["compress"]):
         with pytest.raises(SystemExit) as done:
