@@ -19,7 +19,7 @@ from rlcompress.machine.device import choose_device
 from rlcompress.models.causal import BUILTIN, CausalModel, language_model_key, load_causal, train_causal
 from rlcompress.models.embedder import TextEmbedder, load_embedder
 from rlcompress.models.tokenizer import load_tokenizer
-from rlcompress.runs.publish import publishing, why_torn
+from rlcompress.recording.publish import publishing, why_torn
 from rlcompress.words import Judge, Tokenizer
 
 log = logging.getLogger(__name__)

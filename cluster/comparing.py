@@ -19,7 +19,7 @@ from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
 from rlcompress.measuring.evaluation import refuse_trained
 from rlcompress.measuring.pooling import same_but_seed
-from rlcompress.runs.directory import RunDirectory, find_artifact
+from rlcompress.recording.directory import RunDirectory, find_artifact
 
 
 def compare(

@@ -7,7 +7,7 @@ from pathlib import Path
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.models.embedder import build_embedder, embedder_key
-from rlcompress.runs.publish import publishing, why_torn
+from rlcompress.recording.publish import publishing, why_torn
 
 
 def told_folder(config: RunConfig) -> Path:

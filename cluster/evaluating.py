@@ -24,8 +24,8 @@ from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
 from rlcompress.measuring.evaluation import refuse_trained
+from rlcompress.recording.directory import RunDirectory, find_artifact
 from rlcompress.reporting.report import write_report
-from rlcompress.runs.directory import RunDirectory, find_artifact
 from rlcompress.words import Example
 
 

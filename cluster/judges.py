@@ -15,7 +15,7 @@ from rlcompress.config.schema import JudgeConfig, RunConfig
 from rlcompress.errors import UserError
 from rlcompress.judges.build import bits_saved, judge_key, train_judge
 from rlcompress.machine.device import choose_device
-from rlcompress.runs.publish import publishing, why_torn
+from rlcompress.recording.publish import publishing, why_torn
 
 
 def ready_judges(config: RunConfig, data: Path, data_hash: str, folder: Path) -> dict[str, float]:

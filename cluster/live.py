@@ -17,7 +17,7 @@ from rlcompress.config.schema import CotrainConfig, RunConfig
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.live import LiveJudge, newest_version
 from rlcompress.machine.device import choose_device
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 from rlcompress.words import Judgement, JudgeRequest, Status
 
 FOLDER = "live"  # of the versions, inside the run's judges; and of one version, inside each checkpoint

@@ -18,9 +18,9 @@ from rlcompress.judges.build import bits_saved
 from rlcompress.judges.reading import load_reader, make_reader, reader_key
 from rlcompress.machine.device import choose_device
 from rlcompress.models.presence import require_model
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import publishing, why_torn
 from rlcompress.rewards.terms import reads
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.publish import publishing, why_torn
 
 ROLE = "reader"  # its folder among the run's judges
 

@@ -35,9 +35,9 @@ from rlcompress.models.presence import require_model
 from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, build_scorer, load_channels
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 from rlcompress.questions.answers import answer_units
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import publishing, why_torn
 from rlcompress.rewards.reward import Reward
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.publish import publishing, why_torn
 from rlcompress.selection import Ranking, budget_tokens, rank
 from rlcompress.text.protect import protected_spans
 from rlcompress.text.segment import Segmenter

@@ -28,13 +28,13 @@ from rlcompress.data.dataset import split_tokens
 from rlcompress.judges.silent import SilentJudge
 from rlcompress.machine.device import choose_device
 from rlcompress.models.scorer import TextScorer
-from rlcompress.runs.directory import RunDirectory, free_path, interrupted
-from rlcompress.runs.ledger import Ledger
-from rlcompress.runs.meters import Meter, memory
-from rlcompress.runs.progress import Progress
-from rlcompress.runs.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
-from rlcompress.runs.resuming import COST, FROM_THE_START, VALIDATION, Rewound, rewind
-from rlcompress.runs.tracking import Tracker
+from rlcompress.recording.directory import RunDirectory, free_path, interrupted
+from rlcompress.recording.ledger import Ledger
+from rlcompress.recording.meters import Meter, memory
+from rlcompress.recording.progress import Progress
+from rlcompress.recording.publish import checkpoint_name, find_checkpoint, point, publishing, rotate
+from rlcompress.recording.resuming import COST, FROM_THE_START, VALIDATION, Rewound, rewind
+from rlcompress.recording.tracking import Tracker
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from cluster.session import ray_session
 from rlcompress.config.files import dump_yaml
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.publish import write_atomically
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import write_atomically
 
 _NO_CPU = 0.001  # a bundle may not be empty
 METRIC = "validation/distortion_bits"

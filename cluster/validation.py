@@ -16,11 +16,11 @@ from rlcompress.learning.schedules import scheduled
 from rlcompress.measuring.metrics import distortion_bits
 from rlcompress.models.scorer import TextScorer
 from rlcompress.passes import served_priorities
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.resuming import COST, REWARD, VALIDATION, best_first, deciding, validations
 from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.resuming import COST, REWARD, VALIDATION, best_first, deciding, validations
 from rlcompress.selection import select, threshold
 from rlcompress.words import Compression, Example, FloatArray, Judgement, JudgeRequest, Status, Units
 

@@ -11,8 +11,8 @@ from rlcompress.config.schema import JUDGED, RunConfig
 from rlcompress.judges.build import load_judge
 from rlcompress.learning.alarms import HELDOUT, RETENTION, REWARD, trends
 from rlcompress.measuring.metrics import answer_retention, distortion_bits
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.lines import step_rows
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.lines import step_rows
 from rlcompress.words import Compression, Example, Judge, JudgeRequest, Status
 
 

@@ -157,7 +157,7 @@ def _train_config(arguments: Arguments) -> RunConfig:
     if arguments.config is not None or arguments.set or arguments.profile or arguments.overwrite:
         given = "CONFIG, --set, --profile or --overwrite"
         raise UserError(f"--resume goes on with the configuration of its run: give no {given}")
-    from rlcompress.runs.directory import RunDirectory
+    from rlcompress.recording.directory import RunDirectory
 
     return RunDirectory.open(arguments.resume).config
 
@@ -176,7 +176,7 @@ def _plan(config: RunConfig) -> str:
 
 
 def _status(arguments: Arguments) -> None:
-    from rlcompress.runs.directory import RunDirectory, index
+    from rlcompress.recording.directory import RunDirectory, index
 
     if (arguments.run_path or "").startswith(JOB_PREFIX):
         print(_upstairs("cluster", "status JOB").job_status(arguments.run_path, arguments.address))
@@ -304,7 +304,7 @@ def _tune(arguments: Arguments) -> None:
 
 
 def _serve(arguments: Arguments) -> None:
-    from rlcompress.runs.directory import find_artifact
+    from rlcompress.recording.directory import find_artifact
 
     app = _upstairs("serve.app", arguments.command)
     named = {"serve.host": arguments.host, "serve.port": arguments.port}

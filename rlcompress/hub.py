@@ -13,7 +13,7 @@ from rlcompress.card import RESULTS, found_results, model_card, name_alone
 from rlcompress.errors import UserError
 from rlcompress.models.scorer import BUILTIN_ENCODERS, UnitScorer
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.runs.publish import publishing
+from rlcompress.recording.publish import publishing
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

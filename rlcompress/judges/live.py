@@ -28,7 +28,7 @@ from rlcompress.models.descent import Descent
 from rlcompress.models.reconstructor import weights_hash
 from rlcompress.models.training import TokenTable, keep_range, random_kept, seeded
 from rlcompress.models.training_state import load_state, read_record, save_state
-from rlcompress.runs.publish import publishing, remove, sweep, why_torn
+from rlcompress.recording.publish import publishing, remove, sweep, why_torn
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import Judgement, JudgeRequest, Status
 

@@ -33,8 +33,8 @@ from rlcompress.measuring.payoff import Row, summarise
 from rlcompress.measuring.speed_table import speed_table
 from rlcompress.models.timed_reader import Meter, Reading, load_timed_reader
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
-from rlcompress.runs.directory import RunDirectory, environment, find_artifact
-from rlcompress.runs.publish import write_atomically
+from rlcompress.recording.directory import RunDirectory, environment, find_artifact
+from rlcompress.recording.publish import write_atomically
 from rlcompress.words import Example
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from rlcompress.models.descent import Descent
 from rlcompress.models.reconstructor import TrainableReconstructor
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.models.training_state import load_state, random_states, save_state, set_random_states
-from rlcompress.runs.publish import publishing, why_torn
+from rlcompress.recording.publish import publishing, why_torn
 from rlcompress.text.units import token_units
 from rlcompress.words import Units
 

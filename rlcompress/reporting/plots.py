@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from rlcompress.runs.meters import HOST
+from rlcompress.recording.meters import HOST
 from rlcompress.words import FloatArray
 
 INK, MUTED, GRID = "#1f2933", "#8a94a0", "#e5e8ec"

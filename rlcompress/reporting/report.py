@@ -24,11 +24,11 @@ from rlcompress.measuring.results import load_results, pooled_runs, read_jsonl, 
 from rlcompress.measuring.stability import over_seeds, stability
 from rlcompress.measuring.summary import Row
 from rlcompress.measuring.tables import is_significant, over_trainings, ranked, told
+from rlcompress.recording.meters import costs
 from rlcompress.reporting import charts
 from rlcompress.reporting import plots as draw
 from rlcompress.reporting.samples import drawn_samples
 from rlcompress.reporting.scales import reward_scales
-from rlcompress.runs.meters import costs
 
 _SHOWN_SETTINGS = (
     "seed",

@@ -20,7 +20,7 @@ from cluster.training import train
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.measuring.results import read_jsonl
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 
 RESULTS = Path(__file__).parent / "results" / "ablation"
 FILES = ("results.json", "items.parquet", "table.txt")

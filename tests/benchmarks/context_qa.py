@@ -24,7 +24,7 @@ from cluster.comparing import compare
 from cluster.training import train
 from rlcompress.config.files import load_config
 from rlcompress.measuring.results import read_jsonl
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 
 CONFIG = "tune_configs/masking/context_qa.yaml"
 RESULTS = Path(__file__).parent / "results" / "context_qa"

@@ -14,8 +14,8 @@ from rlcompress.artifact import MANIFEST
 from rlcompress.config.files import load_config
 from rlcompress.errors import UserError
 from rlcompress.measuring.results import load_results, recompute
+from rlcompress.recording.directory import RunDirectory
 from rlcompress.reporting.report import write_report
-from rlcompress.runs.directory import RunDirectory
 from tests.cluster.test_training import TINY
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]

@@ -16,8 +16,8 @@ from rlcompress.compressor import Compressor
 from rlcompress.config.files import load_config
 from rlcompress.data.dataset import load_split
 from rlcompress.measuring.results import load_results
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.publish import find_checkpoint
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import find_checkpoint
 from tests.cluster.test_training import TINY
 
 pytestmark = pytest.mark.ray

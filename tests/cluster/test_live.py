@@ -28,8 +28,8 @@ from rlcompress.data.dataset import load_split
 from rlcompress.errors import UserError
 from rlcompress.judges.build import load_judge, train_judge
 from rlcompress.judges.live import LiveJudge
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.publish import find_checkpoint
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import find_checkpoint
 from rlcompress.words import JudgeRequest, Status
 from tests.kills.driver import Drivers, Moment, drivers
 from tests.kills.equal import differences

@@ -12,8 +12,8 @@ from cluster.training import train
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.measuring.results import load_results
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.meters import HOST
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.meters import HOST
 
 pytestmark = pytest.mark.ray
 

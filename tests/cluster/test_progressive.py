@@ -13,7 +13,7 @@ from rlcompress.compressor import Compressor
 from rlcompress.config.files import load_config
 from rlcompress.data.dataset import load_split
 from rlcompress.measuring.results import load_results
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 from rlcompress.selection import select
 from tests.cluster.test_training import TINY
 

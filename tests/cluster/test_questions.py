@@ -16,7 +16,7 @@ from rlcompress.data.dataset import load_split
 from rlcompress.judges.silent import SilentJudge
 from rlcompress.measuring.results import load_results
 from rlcompress.models.features import TOKENS, TOLD
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.learning]
 

@@ -14,7 +14,7 @@ from cluster.services import RemoteJudge
 from cluster.training import train
 from rlcompress.config.files import load_config
 from rlcompress.errors import UserError
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 from tests.cluster.test_training import TINY
 from tests.rlcompress.rewards.passages import ROWS
 

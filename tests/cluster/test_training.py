@@ -16,8 +16,8 @@ from rlcompress.config.schema import RunConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.errors import UserError
 from rlcompress.measuring.results import load_results
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.publish import find_checkpoint, why_torn
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import find_checkpoint, why_torn
 
 pytestmark = pytest.mark.ray
 

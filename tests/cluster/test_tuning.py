@@ -10,7 +10,7 @@ from cluster.tuning import METRIC, tune
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage, UserError
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 
 pytestmark = pytest.mark.ray
 

@@ -13,7 +13,7 @@ from cluster import watching
 from cluster.watching import Watch
 from rlcompress.config.files import load_config
 from rlcompress.learning.alarms import HELDOUT, RETENTION, REWARD
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 from rlcompress.words import Compression
 from tests.rlcompress.rewards.arena import Arena
 from tests.rlcompress.rewards.passages import PASSAGES

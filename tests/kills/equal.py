@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from rlcompress.measuring.results import load_results
-from rlcompress.runs.lines import step_rows
-from rlcompress.runs.publish import periodic, why_torn
-from rlcompress.runs.tracking import OF_THE_HOST
+from rlcompress.recording.lines import step_rows
+from rlcompress.recording.publish import periodic, why_torn
+from rlcompress.recording.tracking import OF_THE_HOST
 
 
 def differences(run: Path, reference: Path) -> list[str]:

@@ -18,10 +18,10 @@ from cluster.training import learn
 from policies.rollouts import SamplingFailed
 from rlcompress.config.files import load_config
 from rlcompress.errors import JudgeUnavailable
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.ledger import discrepancies
-from rlcompress.runs.publish import find_checkpoint
-from rlcompress.runs.resuming import rewind
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.ledger import discrepancies
+from rlcompress.recording.publish import find_checkpoint
+from rlcompress.recording.resuming import rewind
 from tests.kills.equal import checkpoint, metrics, unequal
 from tests.kills.tiny import GROUP, STEPS, TINY
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import ray
 
-from rlcompress.runs.directory import RunDirectory
-from rlcompress.runs.ledger import discrepancies
-from rlcompress.runs.lines import step_rows
-from rlcompress.runs.publish import latest_stable, periodic
-from rlcompress.runs.resuming import best_first, validations
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.ledger import discrepancies
+from rlcompress.recording.lines import step_rows
+from rlcompress.recording.publish import latest_stable, periodic
+from rlcompress.recording.resuming import best_first, validations
 from tests.kills.driver import Drivers, Moment, drivers, left_over
 from tests.kills.equal import differences
 from tests.kills.tiny import EVERY, GROUP, STEPS, TINY

@@ -15,7 +15,7 @@ from rlcompress.artifact import read_manifest, save_artifact
 from rlcompress.compressor import Compressor
 from rlcompress.errors import UserError
 from rlcompress.models.tokenizer import TextTokenizer
-from rlcompress.runs.publish import why_torn
+from rlcompress.recording.publish import why_torn
 from tests.rlcompress.hub_server import Repositories, hub
 from tests.rlcompress.small_models import TEXTS, save_bert, small_scorer
 from tests.rlcompress.test_artifact import contents, manifest

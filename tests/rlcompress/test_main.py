@@ -18,7 +18,7 @@ from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
 from rlcompress.machine import doctor
 from rlcompress.options import parser
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from rlcompress.judges.build import load_judge, train_judge
 from rlcompress.judges.live import LiveJudge, bits_a_dropped_token, newest_version, version_folders
 from rlcompress.models.reconstructor import weights_hash
 from rlcompress.models.tokenizer import load_tokenizer
-from rlcompress.runs.publish import why_torn
+from rlcompress.recording.publish import why_torn
 from rlcompress.words import JudgeRequest
 from tests.rlcompress.colours import own_masks, write_data
 from tests.rlcompress.small_models import save_bert, save_gpt2

@@ -24,7 +24,7 @@ from rlcompress.measuring.speed import FILE, Course, prompts, speed
 from rlcompress.measuring.speed_table import speed_table
 from rlcompress.models.timed_reader import Meter, Reading
 from rlcompress.models.tokenizer import TextTokenizer, train_tokenizer
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
 from tests.rlcompress.small_models import TEXTS, save_gpt2, small_scorer
 from tests.rlcompress.test_artifact import manifest
 

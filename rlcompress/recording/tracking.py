@@ -17,8 +17,8 @@ from typing import Any, Protocol, Self
 
 from rlcompress.config.schema import TrackingConfig
 from rlcompress.errors import UserError
-from rlcompress.runs.lines import StepLines, step_rows
-from rlcompress.runs.meters import HOST
+from rlcompress.recording.lines import StepLines, step_rows
+from rlcompress.recording.meters import HOST
 
 # Keys, or beginnings of keys, that tell of processes and clocks: equal runs differ in these alone.
 OF_THE_HOST = (*HOST, "time", "runners/", "judge/")

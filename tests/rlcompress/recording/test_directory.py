@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from rlcompress.runs import directory as runs
 from rlcompress.config.files import load_config
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import UserError
-from rlcompress.runs.publish import publishing
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording import directory as runs
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.publish import publishing
 
 
 def config(folder: Path, *overrides: str) -> RunConfig:
@@ -114,7 +114,8 @@ def test_artifacts_are_found_in_runs_and_by_themselves(tmp_path):
 def test_a_run_that_was_killed_while_it_was_made_is_no_run(tmp_path):
     """Its directory appears with its configuration in it, so that whatever has a name can be resumed."""
     program = (
-        "import os, sys; from rlcompress.runs import directory as runs; from rlcompress.config.files import load_config\n"
+        "import os, sys; from rlcompress.recording import directory as runs\n"
+        "from rlcompress.config.files import load_config\n"
         "runs.dump_yaml = lambda config: os._exit(9)\n"
         "runs.RunDirectory.create(load_config(None, ['name=one', f'runs={sys.argv[1]}']))\n"
     )
@@ -126,7 +127,7 @@ def test_a_run_that_was_killed_while_it_was_made_is_no_run(tmp_path):
 def test_a_directory_belongs_to_one_process_at_a_time(tmp_path):
     made = RunDirectory.create(config(tmp_path))
     program = (
-        "import sys; from rlcompress.runs.directory import RunDirectory\n"
+        "import sys; from rlcompress.recording.directory import RunDirectory\n"
         "with RunDirectory.open(sys.argv[1]).recording():\n"
         "    print('in', flush=True); sys.stdin.read()\n"
     )

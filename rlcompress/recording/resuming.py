@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlcompress.config.schema import RunConfig
-from rlcompress.runs.lines import step_rows
-from rlcompress.runs.publish import (
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.lines import step_rows
+from rlcompress.recording.publish import (
     POINTERS,
     checkpoint_name,
     find_checkpoint,
@@ -26,7 +27,6 @@ from rlcompress.runs.publish import (
     sweep,
     why_torn,
 )
-from rlcompress.runs.directory import RunDirectory
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from rlcompress.runs.progress import Progress, duration
+from rlcompress.recording.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlcompress.runs.ledger import Ledger, discrepancies, entry
-from rlcompress.runs.lines import step_rows
+from rlcompress.recording.ledger import Ledger, discrepancies, entry
+from rlcompress.recording.lines import step_rows
 from rlcompress.words import BoolArray, Status
 
 

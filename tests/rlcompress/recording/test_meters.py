@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from rlcompress.machine import hardware
-from rlcompress.runs.meters import HOST, Meter, cost_lines, costs, memory
+from rlcompress.recording.meters import HOST, Meter, cost_lines, costs, memory
 
 
 @dataclass(frozen=True)

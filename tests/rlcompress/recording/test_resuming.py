@@ -10,10 +10,10 @@ import pytest
 
 from rlcompress.config.files import load_config
 from rlcompress.errors import UserError
-from rlcompress.runs.lines import StepLines
-from rlcompress.runs.publish import checkpoint_name, point, pointed, publishing
-from rlcompress.runs.resuming import FROM_THE_START, VALIDATION, best_first, rewind
-from rlcompress.runs.directory import RunDirectory
+from rlcompress.recording.directory import RunDirectory
+from rlcompress.recording.lines import StepLines
+from rlcompress.recording.publish import checkpoint_name, point, pointed, publishing
+from rlcompress.recording.resuming import FROM_THE_START, VALIDATION, best_first, rewind
 
 
 def run_with(folder: Path, bits: Mapping[int, float | None], checkpoints: tuple[int, ...]) -> RunDirectory:

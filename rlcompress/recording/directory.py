@@ -28,17 +28,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rlcompress.machine import hardware
-from rlcompress.learning.alarms import alarms
 from rlcompress.config.files import dump_yaml, load_config
 from rlcompress.config.keys import leaves
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import redact
-from rlcompress.machine.doctor import CHECKOUT, LIBRARY, OPTIONAL, version
 from rlcompress.errors import UserError
-from rlcompress.runs.lines import step_rows
-from rlcompress.runs.meters import HOST, cost_lines
-from rlcompress.runs.publish import latest_stable, remove, write_atomically
+from rlcompress.learning.alarms import alarms
+from rlcompress.machine import hardware
+from rlcompress.machine.doctor import CHECKOUT, LIBRARY, OPTIONAL, version
+from rlcompress.recording.lines import step_rows
+from rlcompress.recording.meters import HOST, cost_lines
+from rlcompress.recording.publish import latest_stable, remove, write_atomically
 
 State = Literal["created", "running", "finished", "failed"]
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rlcompress.runs.lines import StepLines, step_rows
+from rlcompress.recording.lines import StepLines, step_rows
 from rlcompress.words import BoolArray, Status
 
 

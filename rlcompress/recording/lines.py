@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rlcompress.runs.publish import write_atomically
+from rlcompress.recording.publish import write_atomically
 
 
 class StepLines:

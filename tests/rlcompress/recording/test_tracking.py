@@ -10,7 +10,7 @@ import pytest
 
 from rlcompress.config.schema import TrackingConfig
 from rlcompress.errors import UserError
-from rlcompress.runs.tracking import Tracker
+from rlcompress.recording.tracking import Tracker
 
 PLAIN = TrackingConfig(csv=True, tensorboard=False)
 
@@ -154,7 +154,7 @@ def test_services_get_metrics_and_an_end(tmp_path, monkeypatch):
 
 def test_services_that_are_off_are_never_imported(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from rlcompress.runs.tracking import Tracker\n"
+        "import sys; from pathlib import Path; from rlcompress.recording.tracking import Tracker\n"
         "from rlcompress.config.schema import TrackingConfig\n"
         "Tracker(TrackingConfig(tensorboard=False), Path(sys.argv[1]), 'run').close()\n"
         "assert not {'wandb', 'mlflow', 'tensorboardX', 'torch', 'ray'} & sys.modules.keys()\n"

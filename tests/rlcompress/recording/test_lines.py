@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlcompress.runs.lines import StepLines, step_rows
+from rlcompress.recording.lines import StepLines, step_rows
 
 
 def written(path: Path, steps: range, after: int | None = None) -> list[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlcompress.errors import UserError
-from rlcompress.runs.publish import (
+from rlcompress.recording.publish import (
     checkpoint_name,
     find_checkpoint,
     latest_stable,
@@ -51,7 +51,7 @@ def test_nothing_appears_when_the_block_raises(tmp_path):
 
 def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path):
     program = (
-        "import os, sys; from pathlib import Path; from rlcompress.runs.publish import publishing\n"
+        "import os, sys; from pathlib import Path; from rlcompress.recording.publish import publishing\n"
         "with publishing(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'half').write_text('x'); os._exit(9)\n"
     )
