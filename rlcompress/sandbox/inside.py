@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 TAGS = dict(zip((*PLAIN, type(None)), b"bifcsyltdezn", strict=True))
 DEPTH = 64
-MEMBERS = 4096  # of a set or a mapping: hashes that collide on purpose make the reader's work quadratic
+MEMBERS = 2048  # of a set or a mapping: hashes that collide on purpose make the reader's work quadratic
 NONCE = 16
 
 
