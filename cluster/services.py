@@ -13,7 +13,7 @@ import torch
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
 from cluster.session import NAMESPACE
-from rlcompress.config.schema import JudgeConfig, ReaderJudgeConfig
+from rlcompress.config.schema import JudgeConfig
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.build import load_judge
 from rlcompress.machine.device import choose_device
@@ -21,6 +21,15 @@ from rlcompress.words import Judge, Judgement, JudgeRequest
 
 _PAUSE = 0.2  # seconds between attempts while an actor restarts
 _START = 60.0  # seconds, at most, that a process which replaces a hung one may take until it listens
+
+
+class Share(Protocol):
+    """What an actor takes of the cluster."""
+
+    @property
+    def cpus(self) -> float: ...
+    @property
+    def gpus(self) -> float: ...
 
 
 class Served(Judge, Protocol):
@@ -64,9 +73,7 @@ def start_judge(name: str, folder: Path, config: JudgeConfig, device: str, resta
     return start_service(JudgeService, name, config, restarts, *given)
 
 
-def start_service(
-    service: type, name: str, config: JudgeConfig | ReaderJudgeConfig, restarts: int, *arguments: Any
-) -> Any:
+def start_service(service: type, name: str, config: Share, restarts: int, *arguments: Any) -> Any:
     """Start an actor by name, or find it running; constructor arguments stay small, so that it can restart.
 
     Inside a placement group it takes the last bundle, for RLlib puts env runner i into bundle i.
@@ -125,7 +132,7 @@ class RemoteJudge:
             except GetTimeoutError:
                 if replaced:
                     break
-                ray.kill(self._actor, no_restart=False)  # it hangs: its process is replaced, and asked once more
+                self.replace()  # it hangs, and is asked once more
                 deadline, replaced = time.monotonic() + self.timeout + min(_START, self.timeout), True
             except RayTaskError as error:
                 raise error.as_instanceof_cause() from None  # the judge itself raised: a bug, not an absence
@@ -137,6 +144,26 @@ class RemoteJudge:
                 self._actor = None
                 time.sleep(min(_PAUSE, max(0.0, deadline - time.monotonic())))
         raise JudgeUnavailable(f"judge {self.name!r} gave no answer to {method} within {self.timeout:g} s ({self.key})")
+
+    def submit(self, method: str, *arguments: Any) -> Any:
+        """Ask and do not wait: a reference to the answer, for who asks several actors at once.
+
+        Raises:
+            JudgeUnavailable: there is no actor of that name.
+        """
+        try:
+            self._actor = self._actor or ray.get_actor(self.name, namespace=NAMESPACE)
+        except ValueError:
+            raise JudgeUnavailable(f"there is no actor {self.name!r}") from None
+        return getattr(self._actor, method).remote(*arguments)
+
+    def replace(self) -> None:
+        """End the process, e.g. one that hangs: Ray starts another in its place."""
+        ray.kill(self._actor, no_restart=False)
+
+    def wait(self) -> None:
+        """Wait until the actor answers, e.g. after it died. Raises JudgeUnavailable where it does not in time."""
+        self._ask("version")
 
     def stats(self) -> dict[str, float]:
         """The actor's counters since it started, and how often it was another process than the last time."""
