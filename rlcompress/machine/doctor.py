@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rlcompress import sandbox
 from rlcompress.machine import hardware
 
 Level = Literal["ok", "note", "MISSING"]
@@ -51,7 +52,7 @@ def floor_present(name: str) -> bool:
 
 def examine() -> list[Finding]:
     """All findings, in the order in which they are printed."""
-    return [*_packages(), *_checkout(), *_hardware(), *_caches()]
+    return [*_packages(), *_checkout(), *_hardware(), *_sandbox(), *_caches()]
 
 
 def table(findings: list[Finding]) -> str:
@@ -114,6 +115,15 @@ def _hardware() -> Iterator[Finding]:
         yield Finding(f"cuda:{number}", "note" if why else "ok", memory_text + (f": {why}" if why else ""))
     if not cards:
         yield Finding("CUDA", "note", "no device")
+
+
+def _sandbox() -> Iterator[Finding]:
+    """The strongest jail for code that a model wrote, and why a stronger one does not hold."""
+    found = sandbox.probe()
+    best = next((held.level for held in found if held.holds and held.level != "rlimits"), None)
+    reasons = "; ".join(f"{held.level}: {held.reason}" for held in found if not held.holds)
+    told = f"{best or 'none: no code of a model is run'}{f' ({reasons})' if reasons else ''}"
+    yield Finding("sandbox", "ok" if best else "note", told)
 
 
 def _caches() -> Iterator[Finding]:

@@ -2,6 +2,7 @@ import importlib.metadata
 
 import pytest
 
+from rlcompress import sandbox
 from rlcompress.machine import doctor, hardware
 
 
@@ -64,3 +65,19 @@ def test_hardware_figures_are_plausible(tmp_path):
     assert hardware.free_disk_bytes(tmp_path / "not" / "there") == pytest.approx(
         hardware.free_disk_bytes(tmp_path), rel=0.01
     )
+
+
+def test_the_sandbox_is_the_strongest_that_holds(monkeypatch):
+    def holding(*names: str) -> None:
+        levels = ("bubblewrap", "landlock", "rlimits")
+        held = tuple(sandbox.Held(level, level in names, "" if level in names else "not here") for level in levels)
+        monkeypatch.setattr(sandbox, "probe", lambda: held)
+
+    holding("bubblewrap", "landlock", "rlimits")
+    assert lines()["sandbox"] == doctor.Finding("sandbox", "ok", "bubblewrap")
+    holding("landlock", "rlimits")
+    assert lines()["sandbox"] == doctor.Finding("sandbox", "ok", "landlock (bubblewrap: not here)")
+    holding("rlimits")
+    assert lines()["sandbox"].level == "note"
+    assert "no code of a model is run" in lines()["sandbox"].value
+    assert doctor.healthy(doctor.examine())
