@@ -1,13 +1,16 @@
-"""Checkpoints of LLMLingua-2's two kinds, tiny and random, with tokenizers of theirs that are made here."""
+"""Small random models of each kind with tokenizers that are made here, the drop-in with each, and what tests count."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rlcompress.artifact import save_artifact
+from rlcompress.llmlingua import PromptCompressor
+from rlcompress.llmlingua.arguments import Kind
 from rlcompress.models.tokenizer import TextTokenizer, train_tokenizer
 from tests.rlcompress.small_models import TEXTS, save_gpt2, small_scorer
 from tests.rlcompress.test_artifact import manifest
@@ -118,3 +121,28 @@ SAVED = {
     "xlm_roberta": lambda root: save_xlm_roberta_classifier(root / "small-xlm-roberta-large"),
     "causal": lambda root: save_gpt2(root / "gpt2", READER),
 }
+KINDS = {"policy": Kind.POLICY, "bert": Kind.CHECKPOINT, "xlm_roberta": Kind.CHECKPOINT, "causal": Kind.CAUSAL}
+_loaded: dict[str, PromptCompressor] = {}
+
+
+def load(kind: str, models: dict[str, Path]) -> PromptCompressor:
+    if kind not in _loaded:
+        _loaded[kind] = PromptCompressor(models[kind], "cpu", reader=READER)
+    return _loaded[kind]
+
+
+def tokens(text: str) -> int:
+    return len(READER.encode(text)[0])
+
+
+def spent(one: PromptCompressor, contexts: list[str], found: dict[str, Any]) -> tuple[int, int]:
+    """Tokens of the source, and of those words of it that were kept."""
+    texts = [text + "\n\n" * (i + 1 < len(contexts)) for i, text in enumerate(contexts)]
+    costs_N = np.concatenate([one._cut(text).costs_N for text in texts])
+    kept_N = np.array([line[-1] == "1" for line in found["fn_labeled_original_prompt"].split("\t\t|\t\t")])
+    return int(costs_N.sum()), int(costs_N[kept_N].sum())
+
+
+def is_subsequence(small: str, large: str) -> bool:
+    rest = iter(large)
+    return all(c in rest for c in small)
