@@ -14,13 +14,14 @@ from dataclasses import dataclass
 
 from rlcompress.coding.problem import CodeProblem
 from rlcompress.coding.renaming import alias
-from rlcompress.coding.syntax import bound, called, defined, parsed, used
+from rlcompress.coding.syntax import bound, broken_at, called, defined, parsed, shown, used
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`\n]*$")
 _PYTHON = ("python", "py", "python3", "py3", "pycon", "python-repl", "")
 _DEFINES = re.compile(r"^(async )?(def|class) ", re.MULTILINE)
 _PROMPT = re.compile(r"^[ \t]*(>>>|\.\.\.)( |$)")
 _SESSION = re.compile(r"^[ \t]*>>> (def|class|@|from|import)\b", re.MULTILINE)  # it defines; a docstring's only calls
+_TRIES = 120  # of runs of lines: an answer can be one line again and again
 _MOST_LINES = 600  # of an answer without fences: what stands behind them is no function any more
 
 
@@ -140,54 +141,75 @@ def _with_needed(chosen: str, trees: dict[str, ast.Module]) -> str:
 
 
 def _completed(answer: str, prompt: str, entry_point: str | None) -> str | None:
-    """Prompt and answer together, where the answer is the rest of the function that the prompt begins."""
-    first = next((line for line in answer.split("\n") if line.strip()), "")
-    if entry_point is None or f"def {entry_point}" not in prompt or not first[:1].isspace():
+    """Prompt and answer together, where the answer is the rest of the function that the prompt begins.
+
+    The first line may have lost its indentation, as answers do whose white space was stripped.
+    """
+    if entry_point is None or f"def {entry_point}" not in prompt or re.search(_DEFINES, answer):
         return None
-    together = f"{prompt.rstrip()}\n{answer.lstrip(chr(10))}"
-    code = _whole_statements(together)
-    tree = parsed(code)
-    return code if tree is not None and entry_point in defined(tree) else None
+    rest = answer.strip("\n")
+    for body in (rest, f"    {rest.lstrip()}") if rest.strip() else ():
+        code = _whole_statements(f"{prompt.rstrip()}\n{body}")
+        tree = parsed(code)
+        if tree is not None and body[0].isspace() and entry_point in defined(tree) and not _words(tree):
+            return code
+    return None
+
+
+def _words(tree: ast.Module) -> bool:
+    """Whether the last function ends in an expression that does nothing: `Sorry` is Python too."""
+    last = tree.body[-1]
+    statement = last.body[-1] if isinstance(last, ast.FunctionDef) else last
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name | ast.Tuple)
 
 
 def _from_lines(answer: str) -> Extraction:
     """The whole answer where it is code; else its longest run of lines that is code and defines something."""
     text = textwrap.dedent(answer).strip("\n")
-    if _is_code(text) and re.search(_DEFINES, text):
+    if re.search(_DEFINES, text) and parsed(text) and not _stray(text):
         return Extraction(text, "whole")
     lines = text.split("\n")[:_MOST_LINES]
     starts = [i for i, line in enumerate(lines) if re.match(r"\s*(def|class|async def|import|from|@)\b|\s*@\w", line)]
     best, end_of_last = "", 0
+    tries = iter(range(_TRIES))  # shared by all beginnings
     for start in starts:
         if start < end_of_last:
             continue  # inside a run that was found
-        code, end = _longest_from(lines, start)
+        code, end = _longest_from(lines, start, tries)
         end_of_last = end
         if len(code) > len(best) and re.search(_DEFINES, code):
             best = code
     return Extraction(best, "lines") if best else Extraction(text, "nothing")
 
 
-def _longest_from(lines: list[str], start: int) -> tuple[str, int]:
-    """The longest run of lines from `start` that is code, up to a line that begins a statement or is blank."""
-    indent = len(lines[start]) - len(lines[start].lstrip())
-    ends = [
-        end
-        for end in range(start + 1, len(lines) + 1)
-        if end == len(lines) or not lines[end].strip() or len(lines[end]) - len(lines[end].lstrip()) <= indent
-    ]
-    for end in reversed(ends):
-        code = textwrap.dedent("\n".join(lines[start:end])).strip("\n")
-        if _is_code(code):
+def _longest_from(lines: list[str], start: int, tries: Iterator[int]) -> tuple[str, int]:
+    """The longest run of lines from `start` that is code, and where it ends; it ends before a statement or a blank.
+
+    Where a longer run breaks, on that line, every run up to there and beyond breaks too: the next try ends before it.
+    """
+    indent = _indent(lines[start])
+    ends = [end for end in range(start + 1, len(lines)) if not lines[end].strip() or _indent(lines[end]) <= indent]
+    end = len(lines)
+    for _ in tries:
+        code = textwrap.dedent("\n".join(lines[start:end])).rstrip("\n")
+        line = broken_at(code) or _stray(code)
+        if not line:
             return code, end
+        end = max((e for e in ends if e < end and e < start + max(line, 2)), default=start)
+        if end == start:
+            break
     return "", start
 
 
-def _is_code(text: str) -> bool:
-    """Whether it is a program and not words that Python can read, as `[BEGIN]` and `Done` are."""
-    tree = parsed(text)
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _stray(code: str) -> int:
+    """The line of the first statement that is words and no program, as `[BEGIN]` and `Done` are; 0 for none."""
+    tree = parsed(code) or ast.Module([], [])
     meant = (ast.Call, ast.Constant, ast.Await)
-    return tree is not None and all(isinstance(n.value, meant) for n in tree.body if isinstance(n, ast.Expr))
+    return next((n.lineno for n in tree.body if isinstance(n, ast.Expr) and not isinstance(n.value, meant)), 0)
 
 
 def _undo_prompts(text: str) -> str:
@@ -240,9 +262,9 @@ def _demonstrates(node: ast.stmt, own: set[str]) -> bool:
         case ast.Assert():
             return True
         case ast.Expr(value=ast.Call() as call):
-            return bool(({"print", "input"} | own) & called(call)) or ast.unparse(call.func) in _RUNNERS
+            return bool(({"print", "input"} | own) & called(call)) or shown(call.func) in _RUNNERS
         case ast.If(test=test):
-            return ast.unparse(test) in ("__name__ == '__main__'", "'__main__' == __name__")
+            return shown(test) in ("__name__ == '__main__'", "'__main__' == __name__")
         case _:
             return False
 

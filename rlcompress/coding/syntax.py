@@ -21,12 +21,28 @@ def parsed(code: str) -> ast.Module | None:
 def normal(line: str) -> str:
     """One spelling of each statement: `assert f( 1 )==("a")` and `assert f(1) == 'a'` are the same test."""
     tree = parsed(line.strip())
-    if tree is None:
-        return line.strip()
+    return (shown(tree) if tree else "") or line.strip()
+
+
+def shown(node: ast.AST) -> str:
+    """The node as text; empty where it is nested too deep to be one, which `parsed` lets through."""
     try:
-        return ast.unparse(tree)
+        return ast.unparse(node)
     except RecursionError:
-        return line.strip()
+        return ""
+
+
+def broken_at(code: str) -> int:
+    """The line, from 1, on which Python finds a mistake; 0 where it finds none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ast.parse(code)
+        except SyntaxError as error:
+            return error.lineno or 1
+        except (ValueError, RecursionError, MemoryError):
+            return 1
+    return 0
 
 
 def defined(tree: ast.Module) -> set[str]:

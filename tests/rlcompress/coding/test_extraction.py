@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rlcompress.coding import extraction
 from rlcompress.coding.extraction import extract, extract_for, fenced, without_demonstrations
 from rlcompress.coding.problem import CodeProblem
 
@@ -97,6 +98,39 @@ _PROSE = st.text(alphabet="abc ,.!?\n", max_size=60)
 def test_prose_around_a_fence_changes_nothing(before: str, after: str, language: str, marks: int) -> None:
     fence = "`" * marks
     assert extract(f"{before}\n{fence}{language}\n{ADD}{fence}\n{after}", "add").code == ADD
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from",
+        "import x",
+        "def f(",
+        "def f(): (",
+        "@a",
+        "class A:",
+        '"""',
+        "from x import (",
+        "x = [",
+        "else:",
+        "import x\n(",
+    ],
+)
+def test_endless_repetitions_are_read_a_bounded_number_of_times(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    for name in ("parsed", "broken_at"):
+        original = getattr(extraction, name)
+        monkeypatch.setattr(extraction, name, lambda code, original=original: (read.append(1), original(code))[1])
+    extract("\n".join([line] * 5000), "add", prompt=TOTAL)
+    assert len(read) < 500
+
+
+@pytest.mark.parametrize(
+    "text", ["x" + ".y" * 900 + "()", "(" * 150 + ")" * 150, "-" * 3000 + "1", "f(" * 90 + ")" * 90]
+)
+def test_deep_nesting_is_no_crash(text: str) -> None:
+    assert extract(f"```python\n{ADD}\n{text}\n```", "add").code.startswith(ADD)
+    assert extract(f"{ADD}\n{text}\n", "add").code.startswith(ADD)
 
 
 def test_fences_are_closed_by_their_own_mark_alone() -> None:
