@@ -1,39 +1,31 @@
 """The published rewards as they are paid here: continuous, without the holes that `published.py` names.
 
 r is the kept fraction, r* the target (`reward.length.target`, or the rate that was asked for); y and ŷ are the reader's
-answers from the original and from the output. `near` and `within` replace windows, caps and budgets: 1 up to the
-tolerance δ, then falling linearly to 0 over the slope κ, so that no edge is worth sitting on.
+answers from the original and from the output. `near` and `within` replace windows, caps and budgets (`lengths.py`).
 """
 
 from __future__ import annotations
 
 from rlcompress.rewards.answers import agreement, gold
 from rlcompress.rewards.item import RewardInput, Term
-
-
-def ramp(value: float, low: float, high: float) -> float:
-    """0 up to `low`, 1 from `high` on, linear between."""
-    return min(1.0, max(0.0, (value - low) / (high - low)))
+from rlcompress.rewards.lengths import around, ramp, up_to
 
 
 def near(item: RewardInput) -> float:
-    """1 − clip((|r − r*| − δ) / κ, 0, 1): two-sided."""
-    return _length(item, abs(_over(item)))
+    """`lengths.around` the target: two-sided."""
+    length = item.settings.length
+    return around(item.rate, _target(item), length.tolerance, length.slope)
 
 
 def within(item: RewardInput) -> float:
-    """1 − clip((r − r* − δ) / κ, 0, 1): what is shorter costs nothing."""
-    return _length(item, _over(item))
-
-
-def _over(item: RewardInput) -> float:
-    target = item.settings.length.target
-    return item.rate - (item.compression.rate if target is None else target)
-
-
-def _length(item: RewardInput, off: float) -> float:
+    """`lengths.up_to` the target: what is shorter costs nothing."""
     length = item.settings.length
-    return 1.0 - ramp(off, length.tolerance, length.tolerance + length.slope)
+    return up_to(item.rate, _target(item), length.tolerance, length.slope)
+
+
+def _target(item: RewardInput) -> float:
+    target = item.settings.length.target
+    return item.compression.rate if target is None else target
 
 
 def pcrl(item: RewardInput) -> float:
