@@ -1,23 +1,34 @@
-"""One update of a reconstructor: accumulated over as many forwards as memory asks for, in the precision asked for."""
+"""One update of a network: accumulated over as many forwards as memory asks for, in the precision asked for."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Iterator
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlcompress.errors import UserError
 from rlcompress.machine.memory import give_back_memory, is_out_of_memory
-from rlcompress.models.reconstructor import TrainableReconstructor
 from rlcompress.models.training_state import random_states, set_random_states
 
 Precision = Literal["float32", "bfloat16", "float16"]
 _CLIP = 1.0  # largest norm of a gradient
 
 
-class Descent:
+class Learns(Protocol):
+    """A network that says what each dropped token costs, given the kept ones; all rows in one list, in nats."""
+
+    def dropped_nll(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, /) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+Model = TypeVar("Model", bound=Learns)
+
+
+class Descent(Generic[Model]):
     """AdamW on the mean nats of the dropped tokens; weights and moments stay float32 in every precision.
 
     `rows` is the most rows of one forward and backward. It is halved when memory runs out, and the update starts
@@ -26,7 +37,7 @@ class Descent:
 
     def __init__(
         self,
-        model: TrainableReconstructor,
+        model: Model,
         learning_rate: float,
         *,
         precision: Precision = "float32",

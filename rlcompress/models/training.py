@@ -134,14 +134,16 @@ def train_reconstructor(
     return losses
 
 
-def _save(state: Path, descent: Descent, generator: torch.Generator, losses: list[float]) -> None:
+def _save(
+    state: Path, descent: Descent[TrainableReconstructor], generator: torch.Generator, losses: list[float]
+) -> None:
     record = {"losses": losses, "rows": descent.rows, "scaler": descent.scaler.state_dict()}
     random = {**random_states(descent.device), "rows": generator.get_state()}
     with publishing(state) as folder:
         save_state(folder, descent.model, descent.optimizer, record, random)
 
 
-def _resume(state: Path, descent: Descent, generator: torch.Generator) -> list[float]:
+def _resume(state: Path, descent: Descent[TrainableReconstructor], generator: torch.Generator) -> list[float]:
     record, random = load_state(state, descent.model, descent.optimizer)
     generator.set_state(random["rows"])
     set_random_states(random, descent.device)
