@@ -1,46 +1,27 @@
-"""The sandbox as named Ray actors: a pool with a bound on what runs at once, a shared cache, and healing.
+"""The sandbox as named Ray actors: a pool with a bound on what runs at once, a shared memory, and healing.
 
-Each request goes to the actor that its content names, so all who ask share that actor's cache; an actor judges one
+Each request goes to the actor that its content names, so all who ask share that actor's memory; an actor judges one
 program at a time, so no more than the pool's size run at once. An actor that dies or hangs is replaced by Ray, and what
 it was at is asked once more and no oftener: a program that takes two actors with it gets `SANDBOX_ERROR`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from cluster.services import RemoteJudge, start_service, wait_until_ready
+from rlcompress.coding.judging import CodeRequest, SandboxJudge, lost
 from rlcompress.errors import JudgeUnavailable
-from rlcompress.sandbox import CodeStatus, Limits, Verdict, choose, judge
+from rlcompress.sandbox import CodeStatus, Verdict
 
-CACHED = 20_000  # verdicts an actor remembers
 START = 120.0  # seconds, at least, that are waited for an actor to start, or to start again
-Judging = Callable[..., Verdict]
-
-
-@dataclass(frozen=True, slots=True)
-class CodeRequest:
-    """One program to judge, as for `rlcompress.sandbox.judge`."""
-
-    program: str
-    tests: tuple[str, ...]
-    setup: str = ""
-    limits: Limits = field(default_factory=Limits)
-
-    def key(self, level: str) -> str:
-        """Hash of all that decides the verdict at `level`, equal in every process."""
-        parts = [self.program, list(self.tests), self.setup, asdict(self.limits), level]
-        return hashlib.blake2b(json.dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,58 +30,6 @@ class SandboxShare:
 
     cpus: float = 1.0
     gpus: float = 0.0
-
-
-class SandboxService:
-    """What runs inside the actor. Plain, so it is tested without Ray.
-
-    A verdict is remembered by its request and level; trouble of the sandbox never is, so asking again tries again.
-    """
-
-    def __init__(self, level: str, minimum: str, judging: Judging = judge, remembered: int = CACHED) -> None:
-        self.level = choose(level, minimum)  # probed where it runs, once, and fails closed
-        self.minimum = minimum
-        self.judging = judging
-        self.remembered = remembered
-        self.verdicts: OrderedDict[str, Verdict] = OrderedDict()
-        self.counts = {"asked": 0, "computed": 0, "sandbox_errors": 0}
-        self.seconds = 0.0
-
-    def judge(self, request: CodeRequest) -> Verdict:
-        """The verdict, from memory or new.
-
-        Raises:
-            UserError: tests that cannot be judged.
-        """
-        self.counts["asked"] += 1
-        key = request.key(self.level)
-        if key in self.verdicts:
-            self.verdicts.move_to_end(key)
-            return self.verdicts[key]
-        verdict = self.judging(
-            request.program,
-            request.tests,
-            setup=request.setup,
-            limits=request.limits,
-            level=self.level,
-            minimum=self.minimum,
-        )
-        self.counts["computed"] += 1
-        self.seconds += verdict.seconds
-        if verdict.status is CodeStatus.SANDBOX_ERROR:
-            self.counts["sandbox_errors"] += 1
-            return verdict
-        self.verdicts[key] = verdict
-        while len(self.verdicts) > self.remembered:
-            self.verdicts.popitem(last=False)
-        return verdict
-
-    def version(self) -> str:
-        return self.level
-
-    def stats(self) -> dict[str, float]:
-        """Counters since the actor started, the seconds that programs took, and its process id."""
-        return {**self.counts, "seconds": self.seconds, "pid": os.getpid()}
 
 
 def start_sandboxes(
@@ -112,7 +41,7 @@ def start_sandboxes(
     share: SandboxShare | None = None,
     restarts: int = -1,
     timeout: float = 300.0,
-    service: type = SandboxService,
+    service: type = SandboxJudge,
 ) -> tuple[RemoteSandboxes, list[Any]]:
     """Start the actors `name-0`, `name-1`, ..., or find them running; who asks them, and the actors.
 
@@ -210,7 +139,7 @@ class _Batch:
             if place in self.gone:
                 self.actors[place].wait()  # until Ray has put another in its place
                 self.gone.remove(place)
-            reference = self.actors[place].submit("judge", self.requests[key])
+            reference = self.actors[place].submit("judge", [self.requests[key]])
         except JudgeUnavailable as error:
             self.verdicts[key] = lost(str(error))
             self._next(place)
@@ -222,7 +151,7 @@ class _Batch:
         place, key, _ = self.running.pop(reference)
         try:
             if came:
-                self.verdicts[key] = ray.get(reference)
+                (self.verdicts[key],) = ray.get(reference)
             else:
                 self.actors[place].replace()
                 self._lose(place, key)
@@ -239,8 +168,3 @@ class _Batch:
         else:
             self.repeated.add(key)
             self.waiting[place].appendleft(key)
-
-
-def lost(why: str) -> Verdict:
-    """No verdict, and why."""
-    return Verdict(CodeStatus.SANDBOX_ERROR, (), "none", 0.0, why)

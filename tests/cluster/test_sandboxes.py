@@ -12,102 +12,34 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import ray
 
 from cluster import sandboxes
-from cluster.sandboxes import CodeRequest, RemoteSandboxes, SandboxService, SandboxShare, start_sandboxes
+from cluster.sandboxes import RemoteSandboxes, SandboxShare, start_sandboxes
 from rlcompress.coding.generated import generated_problems
+from rlcompress.coding.judging import CodeRequest, SandboxJudge
 from rlcompress.coding.mutants import mutants
 from rlcompress.errors import UserError
 from rlcompress.rewards.programs import program_rewards
-from rlcompress.sandbox import CodeStatus, Limits, Verdict, judge
+from rlcompress.sandbox import CodeStatus, Verdict, judge
 from tests.rlcompress.coding.verdicts import verdict
 
 ASK = CodeRequest("def f(x):\n    return x\n", ("assert f(1) == 1",))
 SMALL = SandboxShare(cpus=0.5)
 
 
-class Sandbox:
-    """Stands for the sandbox: counts, and fails as often as it is told."""
-
-    def __init__(self, failures: int = 0) -> None:
-        self.calls: list[str] = []
-        self.failures = failures
-
-    def __call__(self, program: str, tests: Sequence[str], **named: Any) -> Verdict:
-        self.calls.append(program)
-        if len(self.calls) <= self.failures:
-            return verdict("sandbox_error")
-        return verdict("passed" if program == ASK.program else "failed")
-
-
-def service(sandbox: Sandbox, **named: Any) -> SandboxService:
-    return SandboxService("auto", "landlock", sandbox, **named)
-
-
-# ------------------------------------------------------------------------------------------------ without Ray
-
-
-def test_a_verdict_is_remembered_by_all_that_decides_it() -> None:
-    sandbox = Sandbox()
-    asked = service(sandbox)
-    others = [
-        replace(ASK, program="def f(x):\n    return 2\n"),
-        replace(ASK, tests=("assert f(1) == 1", "assert f(2) == 2")),
-        replace(ASK, setup="import math"),
-        replace(ASK, limits=Limits(wall_seconds=1.0)),
-    ]
-    for request in [ASK, *others, ASK, *others]:
-        asked.judge(request)
-    assert len(sandbox.calls) == 5
-    assert asked.stats()["computed"] == 5
-    assert asked.stats()["asked"] == 10
-    assert len({request.key("landlock") for request in [ASK, *others]} | {ASK.key("bubblewrap")}) == 6
-    assert replace(ASK).key("landlock") == ASK.key("landlock")
-
-
-def test_trouble_of_the_sandbox_is_never_remembered() -> None:
-    sandbox = Sandbox(failures=2)
-    asked = service(sandbox)
-    assert [asked.judge(ASK).status for _ in range(4)] == ["sandbox_error", "sandbox_error", "passed", "passed"]
-    assert len(sandbox.calls) == 3
-    assert asked.stats()["sandbox_errors"] == 2
-
-
-def test_memory_is_bounded_and_forgets_what_was_asked_longest_ago() -> None:
-    sandbox = Sandbox()
-    asked = service(sandbox, remembered=2)
-    a, b, c = (replace(ASK, program=f"def f(x):\n    return {n}\n") for n in range(3))
-    for request in (a, b, a, c, a, b):  # b is forgotten when c comes
-        asked.judge(request)
-    assert [int(program.split()[-1]) for program in sandbox.calls] == [0, 1, 2, 1]
-
-
-def test_a_level_that_does_not_hold_is_refused_at_the_start() -> None:
-    with pytest.raises(UserError, match="below the minimum"):
-        SandboxService("rlimits", "landlock")
-
-
-def test_a_half_surrogate_has_a_key() -> None:
-    assert replace(ASK, program="'\ud800'").key("landlock")
-
-
-def test_what_crosses_a_process_is_pickled() -> None:
-    for each in (ASK, judge(ASK.program, ASK.tests), verdict("failed")):
-        assert pickle.loads(pickle.dumps(each)) == each
-    pool = pickle.loads(pickle.dumps(RemoteSandboxes(["a", "b"], 3.0)))
-    assert (pool.names, pool.timeout) == (("a", "b"), 3.0)
-
-
-# ------------------------------------------------------------------------------------------------ with Ray
+def test_a_client_travels_without_its_connections() -> None:
+    pool = RemoteSandboxes(["a", "b"], 3.0)
+    pool._each[0]._actor = object()
+    copy = pickle.loads(pickle.dumps(pool))
+    assert (copy.names, copy.timeout, copy._each[0]._actor) == (("a", "b"), 3.0, None)
 
 
 @contextlib.contextmanager
-def pool(name: str, count: int, service: type = SandboxService, timeout: float = 60.0) -> Iterator[RemoteSandboxes]:
+def pool(name: str, count: int, service: type = SandboxJudge, timeout: float = 60.0) -> Iterator[RemoteSandboxes]:
     made, actors = start_sandboxes(name, count, share=SMALL, timeout=timeout, service=service)
     try:
         yield made
@@ -162,7 +94,8 @@ class Mortal:
     def __init__(self, level: str, minimum: str) -> None:
         self.level = level
 
-    def judge(self, request: CodeRequest) -> Verdict:
+    def judge(self, requests: Sequence[CodeRequest]) -> list[Verdict]:
+        (request,) = requests
         folder = Path(request.setup)
         with (folder / "log").open("a") as log:
             log.write(request.program + "\n")
@@ -171,7 +104,7 @@ class Mortal:
             os.kill(os.getpid(), signal.SIGKILL)
         if request.program == "hangs once" and before == 1:
             time.sleep(60)
-        return verdict("passed")
+        return [verdict("passed")]
 
     def version(self) -> str:
         return self.level
