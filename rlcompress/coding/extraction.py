@@ -19,6 +19,7 @@ from rlcompress.coding.syntax import bound, broken_at, called, defined, parsed, 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`\n]*$")
 _PYTHON = ("python", "py", "python3", "py3", "pycon", "python-repl", "")
 _DEFINES = re.compile(r"^(async )?(def|class) ", re.MULTILINE)
+_BEGINS = re.compile(r"\s*((def|class|async def|import|from)\b|@\w|\w+ *=[^=])")
 _PROMPT = re.compile(r"^[ \t]*(>>>|\.\.\.)( |$)")
 _SESSION = re.compile(r"^[ \t]*>>> (def|class|@|from|import)\b", re.MULTILINE)  # it defines; a docstring's only calls
 _TRIES = 120  # of runs of lines: an answer can be one line again and again
@@ -145,8 +146,10 @@ def _completed(answer: str, prompt: str, entry_point: str | None) -> str | None:
 
     The first line may have lost its indentation, as answers do whose white space was stripped.
     """
-    if entry_point is None or f"def {entry_point}" not in prompt or re.search(_DEFINES, answer):
+    if entry_point is None or f"def {entry_point}" not in prompt or re.search(rf"\bdef {entry_point}\b", answer):
         return None
+    if re.search(_DEFINES, answer) and parsed(answer) is not None:
+        return None  # a program of its own, its function perhaps of another name
     rest = answer.strip("\n")
     for body in (rest, f"    {rest.lstrip()}") if rest.strip() else ():
         code = _whole_statements(f"{prompt.rstrip()}\n{body}")
@@ -169,7 +172,7 @@ def _from_lines(answer: str) -> Extraction:
     if re.search(_DEFINES, text) and parsed(text) and not _stray(text):
         return Extraction(text, "whole")
     lines = text.split("\n")[:_MOST_LINES]
-    starts = [i for i, line in enumerate(lines) if re.match(r"\s*(def|class|async def|import|from|@)\b|\s*@\w", line)]
+    starts = [i for i, line in enumerate(lines) if _BEGINS.match(line)]
     best, end_of_last = "", 0
     tries = iter(range(_TRIES))  # shared by all beginnings
     for start in starts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,7 @@ from rlcompress.coding.outcomes import ErrorClass, program_error
 from rlcompress.coding.problem import CodeProblem
 from rlcompress.coding.rows import OWN
 from rlcompress.coding.sources import read_problems
+from rlcompress.coding.syntax import parsed
 from rlcompress.sandbox import CodeStatus, Limits, Verdict, judge
 
 SPLITS = ("prompt", "validation", "train")
@@ -96,10 +98,22 @@ def test_generated_problems_and_their_wrong_ones() -> None:
     assert counts["wrong"] >= 12
 
 
-def test_an_answer_in_prose_is_judged_like_its_code(real_data: Path) -> None:
-    for problem in drawn(mbpp(real_data), 8, seed=3):
-        answer = f"Sure.\n\n```python\n{problem.solution}\n```\n\nIt does what you asked."
-        assert judge(extract_for(problem, answer).code, problem.hidden_tests, setup=problem.setup).passed, problem.id
+SHAPES = (
+    "Sure.\n\n```python\n{}\n```\n\nIt does what you asked.",
+    "{}",
+    "Here is the function that you want.\n\n{}\n\nI hope it helps.",
+    "[BEGIN]\n{}\n[DONE]\n",
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["fence", "alone", "prose", "marks"])
+def test_every_published_solution_comes_out_of_an_answer_whole(shape: str, real_data: Path) -> None:
+    def lost(problem: CodeProblem) -> bool:
+        found = extract_for(problem, shape.format(problem.solution))
+        tree = parsed(found.code)
+        return tree is None or ast.dump(tree) != ast.dump(parsed(problem.solution) or ast.Module([], []))
+
+    assert [problem.id for problem in mbpp(real_data) if lost(problem)] == []
 
 
 @pytest.mark.parametrize(
@@ -153,3 +167,12 @@ def test_human_eval_as_it_is_published(tmp_path: Path) -> None:
     assert len(problems) == 164
     assert sum(bool(problem.visible_tests) for problem in problems) >= 70, "what docstrings show is not hidden"
     require_passing(problems)
+    for problem in problems:  # the rest of the function alone, as models without chat give it, stripped or not
+        rest = problem.solution.removeprefix(problem.prompt)
+        for answer in (rest, rest.strip(), f"{rest}\n\nprint({problem.entry_point}(1,"):
+            assert function(extract_for(problem, answer).code, problem) == function(problem.solution, problem)
+
+
+def function(code: str, problem: CodeProblem) -> str:
+    named = [node for node in ast.parse(code).body if getattr(node, "name", None) == problem.entry_point]
+    return ast.dump(named[-1])
