@@ -12,6 +12,7 @@ import regex
 
 from rlcompress.errors import UserError
 from rlcompress.text.json_spans import json_spans
+from rlcompress.text.units import UNSPACED
 
 Span = tuple[int, int]
 
@@ -25,12 +26,13 @@ def _spans_of(expression: str) -> Callable[[str], Iterator[Span]]:
 
 NAMED_PATTERNS: dict[str, Callable[[str], Iterator[Span]]] = {
     # Sign, currency, separators, exponent and percent belong to the number. So does what links digits without a space
-    # ("2024-01-05", "3*4=12"): dropping it would fuse two numbers into a third.
+    # ("2024-01-05", "3*4=12", up to four signs of a script without spaces as in "2024年1月5日"): dropping it would fuse
+    # two numbers into a third.
     "numbers": _spans_of(
-        r"""
-        (?: (?<![\p{L}\p{N}_)\]]) [-+−±~≈<>≤≥]{1,2} )? \p{Sc}? (?: (?<![\p{L}\p{N}_]) \. )?
-        \p{N}+ (?: [^\s\p{L}\p{N}]+ \p{N}+ )*
-        (?: [eE] [-+]? \p{N}+ )? (?: [\ \u00a0\u202f]? [%‰] )? \p{Sc}?
+        rf"""
+        (?: (?<![\p{{L}}\p{{N}}_)\]]) [-+−±~≈<>≤≥]{{1,2}} )? \p{{Sc}}? (?: (?<![\p{{L}}\p{{N}}_]) \. )?
+        \p{{N}}+ (?: (?: [^\s\p{{L}}\p{{N}}]+ | [[^\s\p{{L}}\p{{N}}]{UNSPACED}]{{1,4}} ) \p{{N}}+ )*
+        (?: [eE] [-+]? \p{{N}}+ )? (?: [\ \u00a0\u202f]? [%‰] )? \p{{Sc}}?
         """
     ),
     "urls": _spans_of(

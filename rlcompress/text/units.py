@@ -11,8 +11,8 @@ import regex
 from rlcompress.words import BoolArray, IntArray
 
 # Scripts written without spaces: their unit is the grapheme cluster, not the run of letters.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-_LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_\u00ad\u200c\u200d\u2060]--[{_UNSPACED}]]"
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_LETTER = rf"[[\p{{L}}\p{{N}}\p{{M}}_\u00ad\u200c\u200d\u2060]--[{UNSPACED}]]"
 _SPACE = r"[\s\x1c-\x1f]"  # exactly the characters for which str.isspace() holds
 _WORD = regex.compile(
     rf"""

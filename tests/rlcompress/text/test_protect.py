@@ -23,6 +23,7 @@ FOUND = {
         ("3*4=12 on 2024-01-05 at 12:30", ["3*4=12", "2024-01-05", "12:30"]),
         (".5 and ½ and 1e-5 and ٣٤ and −7", [".5", "½", "1e-5", "٣٤", "−7"]),
         ("GPT4, item 3. Then (12), 10 %", ["4", "3", "12", "10 %"]),
+        ("会议于2024年1月（初）5日起再召开3人中2人 第9章讨论若干问题4", ["2024年1月（初）5", "3人中2", "9", "4"]),
         ("none", []),
     ],
     "urls": [
@@ -116,7 +117,8 @@ def test_json_spans_equal_the_slow_twin(text: str) -> None:
 
 @pytest.mark.parametrize("name", list(NAMED_PATTERNS))
 @pytest.mark.parametrize(
-    "piece", ["[", '{"a":', "[1,", "1", "1-", "-", "`", "` ", "~~~\n", "a.b-", "a@", "http://", "<protect>", "x", '["']
+    "piece",
+    ["[", '{"a":', "[1,", "1", "1-", "-", "`", "` ", "~~~\n", "a.b-", "1年", "a@", "http://", "<protect>", "x", '["'],
 )
 def test_time_is_linear_on_hostile_text(name: str, piece: str) -> None:
     started = time.process_time()
@@ -133,6 +135,7 @@ PIECES = [
     "`code` ",
     "```\nx y\n```\n",
     "日本語12",
+    "年3月",
     "👩‍👩‍👧 ",
 ]
 PIECES += ['{"k": [1, "v"]} ', "<protect>keep me</protect> ", "me@x.org ", "\r\n", "e\u0301 "]
