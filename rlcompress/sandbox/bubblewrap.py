@@ -29,6 +29,8 @@ def command(python: Interpreter, scratch_bytes: int, filter_fd: int, info_fd: in
     words += ["--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
     for name, value in ENVIRONMENT.items():
         words += ["--setenv", name, value]
+    # first, as an interpreter may itself lie below /tmp
+    words += ["--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"]
     for folder in python.folders:
         words += ["--ro-bind", folder, folder]
     words += _links()
@@ -37,8 +39,7 @@ def command(python: Interpreter, scratch_bytes: int, filter_fd: int, info_fd: in
         words += ["--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     for device in ("/dev/null", "/dev/urandom"):
         words += ["--dev-bind", device, device]
-    words += ["--size", str(scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp", "--remount-ro", "/"]
-    return [*words, "--seccomp", str(filter_fd), "--info-fd", str(info_fd), "--"]
+    return [*words, "--remount-ro", "/", "--seccomp", str(filter_fd), "--info-fd", str(info_fd), "--"]
 
 
 def _links() -> list[str]:

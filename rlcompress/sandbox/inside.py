@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset)
 TAGS = dict(zip((*PLAIN, type(None)), b"bifcsyltdezn", strict=True))
 DEPTH = 64
-MEMBERS = 2048  # of a set or a mapping: hashes that collide on purpose make the reader's work quadratic
+# Of all sets and mappings of a value: hashes that collide on purpose make the work of who reads them quadratic.
+MEMBERS = 2048
 NONCE = 16
+ROOM = 4096  # bytes of an answer beside its value
 
 
 class NotPlain(Exception):
@@ -30,10 +32,10 @@ def encode(value: object, cap: int) -> bytes:
     """Plain data as at most `cap` bytes. Heirs of plain types go as what they inherit from: a Counter is a dict.
 
     Raises:
-        NotPlain: another type, more than `DEPTH` levels (cycles too), more than `cap` bytes, a too large set or dict.
+        NotPlain: another type, or more than `DEPTH` levels (cycles too), `cap` bytes or `MEMBERS` members.
     """
     parts: list[bytes] = []
-    left = cap
+    left, hashed = cap, 0
 
     def put(piece: bytes) -> None:
         nonlocal left
@@ -43,6 +45,7 @@ def encode(value: object, cap: int) -> bytes:
         parts.append(piece)
 
     def walk(item: object, depth: int) -> None:
+        nonlocal hashed
         kind = type(item)
         if kind not in TAGS:
             kind = next((base for base in PLAIN if issubclass(kind, base)), kind)
@@ -54,8 +57,9 @@ def encode(value: object, cap: int) -> bytes:
         if isinstance(item, (list, tuple, set, frozenset, dict)):
             held = members(item)
             count = len(held) // 2 if kind is dict else len(held)
-            if count > MEMBERS and kind not in (list, tuple):
-                raise NotPlain(f"more than {MEMBERS} members")
+            hashed += 0 if kind in (list, tuple) else count
+            if hashed > MEMBERS:
+                raise NotPlain(f"more than {MEMBERS} members of sets and mappings")
             put(tag + count.to_bytes(4, "big"))
             for member in held:
                 walk(member, depth + 1)
@@ -99,7 +103,7 @@ def decode(data: bytes) -> object:
     Raises:
         NotPlain: bytes that `encode` does not write.
     """
-    at = 0
+    at = hashed = 0
 
     def take(count: int) -> bytes:
         nonlocal at
@@ -109,11 +113,13 @@ def decode(data: bytes) -> object:
         return data[at - count : at]
 
     def walk(depth: int) -> object:
+        nonlocal hashed
         tag, count = take(1), int.from_bytes(take(4), "big")
         if depth > DEPTH:
             raise NotPlain("too deep")
         if tag in (b"l", b"t", b"e", b"z", b"d"):
-            if count > len(data) or (tag in (b"e", b"z", b"d") and count > MEMBERS):
+            hashed += 0 if tag in (b"l", b"t") else count
+            if count > len(data) or hashed > MEMBERS:
                 raise NotPlain("too many members")
             if tag == b"d":
                 return {walk(depth + 1): walk(depth + 1) for _ in range(count)}
@@ -211,7 +217,7 @@ def main(source: int, sink: int, cap: int, hello: bytes) -> None:
         return data
 
     def write(nonce: bytes, value: object) -> None:
-        body = encode(value, 2 * cap + 4096)
+        body = encode(value, cap + ROOM)
         frame = nonce + len(body).to_bytes(4, "big") + body
         while frame:
             frame = frame[os.write(sink, frame) :]

@@ -25,7 +25,7 @@ from types import ModuleType
 from typing import Any, Self
 
 from rlcompress.sandbox import bubblewrap, confine, inside, seccomp
-from rlcompress.sandbox.inside import NONCE, NotPlain, decode, encode
+from rlcompress.sandbox.inside import NONCE, ROOM, NotPlain, decode, encode
 from rlcompress.sandbox.interpreter import ENVIRONMENT, OPTIONS, Interpreter, running
 from rlcompress.sandbox.verdict import Limits
 
@@ -170,8 +170,8 @@ class Jail:
         if head[:NONCE] != nonce:
             raise Ended("an answer that nobody asked for")
         size = int.from_bytes(head[NONCE:], "big")
-        if size > self.limits.output_bytes - self._came:
-            raise Ended(f"more than {self.limits.output_bytes} bytes came back")
+        if size > self.limits.value_bytes + ROOM or size > self.limits.output_bytes - self._came:
+            raise Ended(f"an answer of {size} bytes")
         try:
             answer = decode(self._receive(size, deadline))
         except NotPlain as error:

@@ -49,7 +49,11 @@ class TestVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one program is worth: the status of its worst test, each test, and the level of the jail that it ran in."""
+    """What one program is worth: the status of its worst test, each test, and the level of the jail that it ran in.
+
+    `detail` names the worst test as it was given, expected value included: of hidden tests it is for people alone. A
+    `TestVerdict.detail` never holds an expected value.
+    """
 
     status: CodeStatus
     tests: tuple[TestVerdict, ...]

@@ -141,6 +141,13 @@ def test_members_that_may_collide_are_bounded_on_both_sides(make: Any) -> None:
     few = encode(make(range(2)), CAP)
     with pytest.raises(NotPlain):
         decode(few[:1] + (MEMBERS + 1).to_bytes(4, "big") + few[5:] * MEMBERS)
+    half = make(range(MEMBERS // 2 + 1))
+    assert len(encode([half], CAP)) < CAP
+    with pytest.raises(NotPlain):
+        encode([half, half], CAP)
+    one = encode(half, CAP)
+    with pytest.raises(NotPlain):
+        decode(b"l\0\0\0\2" + one + one)
 
 
 def test_unhashable_keys_of_a_stranger_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -156,6 +157,12 @@ def test_verdicts_of_many_threads_do_not_mix(level: str) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(one, range(12)))
+
+
+def test_verdicts_and_limits_cross_processes(level: str) -> None:
+    verdict = judge("def f(x): return x", ["assert f(1) == 1", "assert f(2) == 3"], limits=SHORT, level=level)
+    assert pickle.loads(pickle.dumps(verdict)) == verdict
+    assert pickle.loads(pickle.dumps(SHORT)) == SHORT
 
 
 def test_a_program_with_no_tests_is_refused() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from rlcompress.errors import UserError
 from rlcompress.sandbox import CodeStatus, Limits, best_level, bubblewrap, jail, judge, levels, probe
+from rlcompress.sandbox.interpreter import Interpreter
 
 HONEST = "def f(x):\n    return x\n"
 TEST = ["assert f(1) == 1"]
@@ -132,6 +133,14 @@ def test_a_jail_killed_from_outside_says_nothing_about_the_program(monkeypatch: 
     program = "import time\ndef f(x):\n    time.sleep(60)"
     verdict = judge(program, TEST, limits=Limits(wall_seconds=50), level=level)
     assert verdict.status is CodeStatus.SANDBOX_ERROR
+
+
+def test_an_interpreter_below_the_scratch_folder_is_not_hidden_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bubblewrap, "binary", lambda: "bwrap")
+    python = Interpreter("/tmp/python/bin/python3", ("/tmp/python/lib",))
+    words = bubblewrap.command(python, 1 << 20, 5, 6)
+    places = [words.index(word) for word in ("--tmpfs", "/tmp/python/lib", "/tmp/python/bin/python3", "--remount-ro")]
+    assert places == sorted(places)
 
 
 def test_it_ends_with_its_parent(level: str, tmp_path: Path) -> None:

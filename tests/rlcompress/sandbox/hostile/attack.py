@@ -24,8 +24,10 @@ TESTS = ("assert solve(3) == 918273645", "assert solve(4) == [1, 'x', 2.5]")
 
 PRELUDE = """
 def leak(text="leaked"):
+    import posix  # `open` and much of `os` are taken away by some
     try:
-        with open("@CANARY@/leak", "a") as file: file.write(str(text))
+        file = posix.open("@CANARY@/leak", posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND, 0o644)
+        posix.write(file, str(text).encode())
     except OSError:
         pass
     return text
