@@ -108,12 +108,11 @@ class Host:
             held = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
             files[str(path)] = (info.st_mode, info.st_uid, info.st_mtime_ns, info.st_nlink, os.listxattr(path), held)
         pid = self.victim.pid
-        process = {
-            "alive": self.victim.poll(),
-            "nice": os.getpriority(os.PRIO_PROCESS, pid),
-            "cores": sorted(os.sched_getaffinity(pid)),
-            "limits": Path(f"/proc/{pid}/limits").read_text(encoding="utf-8"),
-        }
+        process: dict[str, object] = {"ended": self.victim.poll()}
+        if self.victim.returncode is None:
+            process["nice"] = os.getpriority(os.PRIO_PROCESS, pid)
+            process["cores"] = sorted(os.sched_getaffinity(pid))
+            process["limits"] = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8")
         planted = [str(path) for top in ("/tmp", "/dev/shm", "/var/tmp", "/root", "/etc", "/home", "/etc/cron.d")
                    for path in [Path(top) / self.mark] if os.access(top, os.X_OK) and path.exists()]  # fmt: skip
         segments = [line for kind in ("shm", "msg", "sem") for line in

@@ -135,3 +135,6 @@ def test_every_kind_of_damage_is_seen(tmp_path: Path) -> None:
         assert host.damage() == []
         os.setpriority(os.PRIO_PROCESS, host.victim.pid, 5)
         assert host.damage() == ["process"]
+        host.victim.kill()
+        host.victim.wait()
+        assert host.damage() == ["process"]
