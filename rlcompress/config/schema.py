@@ -47,7 +47,11 @@ class SplitConfig(Section):
 
 
 class DataConfig(Section):
-    source: str = Field("builtin:docs", description="builtin:docs, a .txt/.jsonl/.parquet file, or a datasets hub id")
+    source: str = Field(
+        "builtin:docs",
+        description="builtin:docs, builtin:problems, a .txt/.jsonl/.parquet file, a folder with train.jsonl and "
+        "perhaps test.jsonl, or a datasets hub id",
+    )
     hub_config: str | None = Field(None, description="configuration name of a hub data set")
     hub_split: str = Field("train", description="split of a hub data set to read")
     text_field: str | None = Field(None, description="field with the text; default: text, then context")

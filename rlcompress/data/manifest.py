@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from rlcompress.config.schema import DataConfig, ReaderConfig
 from rlcompress.errors import UserError
@@ -36,6 +36,13 @@ class Origin(BaseModel):
     data: DataConfig
     reader: ReaderConfig
     tokenizer: str
+    own_splits: dict[str, str] = {}  # of sources that have some: what each is there, or what it was cut from
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Data of other sources keeps the hash that it always had."""
+        values: dict[str, Any] = handler(self)
+        return values if self.own_splits else {key: value for key, value in values.items() if key != "own_splits"}
 
 
 class Manifest(BaseModel):

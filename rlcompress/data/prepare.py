@@ -22,6 +22,7 @@ from rlcompress.config.schema import DataConfig, RunConfig
 from rlcompress.data.dataset import row_hash, text_hash
 from rlcompress.data.duplicates import NearDuplicates
 from rlcompress.data.manifest import MANIFEST, SPLITS, Manifest, Origin, SplitCounts, file_sha256
+from rlcompress.data.own_splits import own_splits
 from rlcompress.data.passages import count_tokens, passages
 from rlcompress.data.readers import read_rows
 from rlcompress.data.splits import apportion, split_documents
@@ -55,12 +56,14 @@ def prepare(config: RunConfig, folder: str | Path, tokenizer: SavableTokenizer |
     """
     folder = Path(folder)
     _refuse_foreign(folder, config.data.source)
-    rows = list(read_rows(config.data.source, config.data))
-    origin = _origin(config, rows, tokenizer)
+    own = own_splits(config.data)
+    rows = own.read if own else list(read_rows(config.data.source, config.data))
+    origin = _origin(config, rows, tokenizer, own.origin(config.data) if own else {})
     ready = _ready(folder, origin)
     if ready is not None:
         return ready
-    documents = split_documents(rows, config.data.splits, config.data.seed, config.data.fold)
+    data = config.data
+    documents = own.documents(data) if own else split_documents(rows, data.splits, data.seed, data.fold)
     tokenizer = tokenizer or _reader_tokenizer(config, [row.text for row in documents["train"]])
     dropped = {split: Counter[str]() for split in SPLITS}
     fitting = {split: list(_fitting(documents[split], tokenizer, config.data, dropped[split])) for split in SPLITS}
@@ -80,7 +83,7 @@ def _refuse_foreign(folder: Path, source: str) -> None:
         raise UserError(f"data.source {source} would be overwritten: name another folder")
 
 
-def _origin(config: RunConfig, rows: Sequence[Example], tokenizer: Tokenizer | None) -> Origin:
+def _origin(config: RunConfig, rows: Sequence[Example], tokenizer: Tokenizer | None, own: dict[str, str]) -> Origin:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(astuple(row)).encode() + b"\n")
@@ -92,6 +95,7 @@ def _origin(config: RunConfig, rows: Sequence[Example], tokenizer: Tokenizer | N
         data=config.data,
         reader=config.reader,
         tokenizer=tokenizer.name if tokenizer else config.reader.tokenizer,
+        own_splits=own,
     )
 
 

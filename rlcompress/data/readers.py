@@ -15,28 +15,33 @@ from rlcompress.data.dataset import text_hash
 from rlcompress.data.records import Documents, examples
 from rlcompress.data.tables import TABLES, hub_rows, lines
 from rlcompress.errors import UserError
+from rlcompress.problems.generated import generated_problems
 from rlcompress.words import Example
 
 _MINI = re.compile(r"^builtin:docs-mini(?:-(\d+))?$")
+_PROBLEMS = re.compile(r"^builtin:problems(?:-([1-9]\d*))?$")
+_PROBLEM_COUNT = 4000
 _WRAPPED_LINE = 120  # a text of blank-line blocks with no longer line is wrapped: its paragraphs are the blocks
 
 
 def read_rows(source: str | Path, config: DataConfig) -> Iterator[Example]:
     """Rows of `builtin:docs`, `builtin:docs-mini[-N]`, a .txt, .jsonl, .json or .parquet file, or a hub id.
 
+    Of `builtin:problems[-N]` those to train on; what is held out of them, and folders: `own_splits.py`.
+
     Raises:
         UserError: nothing there, nothing in it, or a row that cannot be read; the message names file and line.
     """
     name = str(source)
     if name.startswith("builtin:"):
-        return _builtin(name)
+        return _builtin(name, config)
     path = Path(source)
-    if path.suffix.lower() in _READERS:
+    if path.suffix.lower() in READERS:
         if not path.is_file():
             raise UserError(f"data.source: there is no file {name}")
-        return _some(_READERS[path.suffix.lower()](path, config), name)
+        return _some(READERS[path.suffix.lower()](path, config), name)
     if path.is_file():
-        raise UserError(f"data.source: cannot read {name}: expected one of {', '.join(_READERS)}")
+        raise UserError(f"data.source: cannot read {name}: expected one of {', '.join(READERS)}")
     return _some(examples(hub_rows(name, config.hub_config, config.hub_split), name, config), name)
 
 
@@ -48,12 +53,20 @@ def _some(rows: Iterator[Example], name: str) -> Iterator[Example]:
     yield from rows
 
 
-def _builtin(name: str) -> Iterator[Example]:
+def problem_count(source: str) -> int | None:
+    """How many training problems `builtin:problems[-N]` asks for; None for any other source."""
+    found = _PROBLEMS.match(source)
+    return int(found[1] or _PROBLEM_COUNT) if found else None
+
+
+def _builtin(name: str, config: DataConfig) -> Iterator[Example]:
     if name == "builtin:docs":
         return (Example(document, text, group=document) for document, text in builtin_documents())
+    if (count := problem_count(name)) is not None:
+        return (problem.example() for problem in generated_problems(count, "train", seed=config.seed))
     mini = _MINI.match(name)
     if not mini:
-        raise UserError(f"data.source: unknown {name}: use builtin:docs or builtin:docs-mini-100")
+        raise UserError(f"data.source: unknown {name}: use builtin:docs, builtin:docs-mini-100 or builtin:problems")
     rows = mini_rows(int(mini[1] or 100))
     return (Example(f"{topic}#{n}", text, group=topic) for n, (topic, text) in enumerate(rows, 1))
 
@@ -90,7 +103,7 @@ def _table(path: Path, config: DataConfig) -> Iterator[Example]:
     return examples(TABLES[path.suffix.lower()](path), path.stem, config)
 
 
-_READERS: dict[str, Callable[[Path, DataConfig], Iterator[Example]]] = {
+READERS: dict[str, Callable[[Path, DataConfig], Iterator[Example]]] = {
     ".txt": _text,
     ".tokens": _text,  # WikiText as it is published
     ".raw": _text,

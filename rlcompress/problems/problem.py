@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
+from rlcompress.errors import UserError
 from rlcompress.problems.answers import gold_value
 from rlcompress.problems.calculator import results
 from rlcompress.words import Example
@@ -44,7 +45,7 @@ class WordProblem:
         if not self.text.strip():
             raise ValueError(f"{self.id}: the problem has no text")
         if gold_value(self.solution) is None:
-            raise ValueError(f"{self.id}: no number stands where the answer should, write the solution with `#### 42`")
+            raise ValueError(f"{self.id}: no number stands where the answer should: let the solution end in `#### 42`")
 
     @cached_property
     def answer(self) -> Fraction:
@@ -72,12 +73,15 @@ def problem_of(example: Example) -> WordProblem:
     """The problem in a prepared row, whose answer is a solution or a number alone.
 
     Raises:
-        ValueError: the row has no answer, or one without a number.
+        UserError: the row has no answer, or one without a number; the message names it.
     """
     if example.answer is None:
-        raise ValueError(f"{example.id}: the row has no answer")
+        raise UserError(f"{example.id}: the row has no answer: give each row a solution that ends in `#### 42`")
     asked = f"{example.text} {example.question}" if example.question else example.text
-    return WordProblem(example.id, asked, example.answer, source="rows")
+    try:
+        return WordProblem(example.id, asked, example.answer, source="rows")
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def question_of(text: str) -> str:

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from rlcompress.errors import UserError
 from rlcompress.problems.generated import generated_problems
 from rlcompress.problems.problem import WordProblem, problem_of
 from rlcompress.words import Example
@@ -27,7 +28,7 @@ def test_a_row_with_its_question_apart_and_a_plain_answer():
 
 @pytest.mark.parametrize("answer", [None, "forty", "#### 3 or 4"])
 def test_a_row_without_a_number_is_named(answer):
-    with pytest.raises(ValueError, match="a#1"):
+    with pytest.raises(UserError, match=r"a#1: .*#### 42"):
         problem_of(Example("a#1", "How many?", answer=answer))
 
 
