@@ -80,7 +80,11 @@ class EvaluatorConfig(LanguageConfig):
     template: str = Field("{text}\n", description="what it reads; {text} is the prompt under evaluation")
     answer: str = Field("{answer}", description="how the gold answer follows; {answer} is the answer")
     chat: bool = Field(True, description="through the tokenizer's chat template, where it has one")
-    calculator: str | None = Field(None, description="package.module:function that is asked what to insert")
+    calculator: str | None = Field(
+        None,
+        description="package.module:function that says what to insert, e.g. rlcompress.problems.calculator:insertion",
+    )
+    calculator_after: str = Field("=", min_length=1, description="it is asked where an output ends in this")
     measures: tuple[Literal["said", "logp"], ...] = Field(("said", "logp"), description="what is found out")
     cache: Positive = Field(100_000, description="verdicts at hand; those of originals are never given up")
     seed: int = Field(0, description="of the sampling, where the temperature is not 0")
