@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from rlcompress.coding.problem import CodeProblem
 from rlcompress.coding.renaming import alias
-from rlcompress.coding.syntax import bound, broken_at, called, defined, parsed, shown, used
+from rlcompress.coding.syntax import FUNCTIONS, bound, broken_at, defined, parsed, used
+from rlcompress.coding.trimming import whole_statements, without_demonstrations
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`{]*)[^`\n]*$")
 _PYTHON = ("python", "py", "python3", "py3", "pycon", "python-repl", "")
@@ -96,13 +97,13 @@ def _from_fences(answer: str, entry_point: str | None) -> Extraction | None:
     """
     blocks = list(fenced(answer))
     ours = [text for language, text in blocks if language in _PYTHON] or [text for _, text in blocks]
-    codes = [_whole_statements(textwrap.dedent(_undo_prompts(text))).strip("\n") for text in ours]
+    codes = [whole_statements(textwrap.dedent(_undo_prompts(text))).strip("\n") for text in ours]
     codes = [code for code in codes if code.strip()]
     if not codes:
         return None
     trees = {code: tree for code in codes if (tree := parsed(code)) is not None}
     wanted = [code for code in trees if entry_point in defined(trees[code])]
-    functions = [code for code in trees if any(isinstance(node, _FUNCTIONS) for node in trees[code].body)]
+    functions = [code for code in trees if any(isinstance(node, FUNCTIONS) for node in trees[code].body)]
     if wanted:
         chosen = wanted[-1]
     elif functions:
@@ -110,9 +111,6 @@ def _from_fences(answer: str, entry_point: str | None) -> Extraction | None:
     else:  # perhaps the entry point stands where a mistake keeps it from being read
         chosen = next((code for code in reversed(codes) if f"def {entry_point}(" in code), max(codes, key=len))
     return Extraction(_with_needed(chosen, trees), "fence")
-
-
-_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _with_needed(chosen: str, trees: dict[str, ast.Module]) -> str:
@@ -123,7 +121,7 @@ def _with_needed(chosen: str, trees: dict[str, ast.Module]) -> str:
     for code, tree in trees.items():
         if code != chosen:
             for statement in tree.body:
-                if isinstance(statement, (*_FUNCTIONS, ast.Import, ast.ImportFrom, ast.Assign)):
+                if isinstance(statement, (*FUNCTIONS, ast.Import, ast.ImportFrom, ast.Assign)):
                     text = ast.get_source_segment(code, statement) or ""
                     offered.update(dict.fromkeys(bound(statement), (len(offered), text)))
     have, taken, missing = defined(trees[chosen]), dict[str, int](), used(trees[chosen])
@@ -152,7 +150,7 @@ def _completed(answer: str, prompt: str, entry_point: str | None) -> str | None:
         return None  # a program of its own, its function perhaps of another name
     rest = answer.strip("\n")
     for body in (rest, f"    {rest.lstrip()}") if rest.strip() else ():
-        code = _whole_statements(f"{prompt.rstrip()}\n{body}")
+        code = whole_statements(f"{prompt.rstrip()}\n{body}")
         tree = parsed(code)
         if tree is not None and body[0].isspace() and entry_point in defined(tree) and not _words(tree):
             return code
@@ -221,55 +219,3 @@ def _undo_prompts(text: str) -> str:
         return text
     typed = [match for line in text.split("\n") if (match := _PROMPT.match(line))]
     return "\n".join(match.string[match.end() :] for match in typed)
-
-
-# ------------------------------------------------------------------------------------------------ what is left out
-
-
-def _whole_statements(code: str) -> str:
-    """`code` without a last statement that breaks off; a function that breaks off stays, for it is wrong."""
-    if parsed(code) is not None:
-        return code
-    lines = code.split("\n")
-    begins = [i for i, line in enumerate(lines) if line.strip() and not line[0].isspace()]
-    for begin in reversed(begins[-3:]):
-        if re.match(r"(async\s+)?(def|class)\b|@", lines[begin]):
-            break
-        kept = "\n".join(lines[:begin])
-        if kept.strip() and parsed(kept) is not None:
-            return kept
-    return code
-
-
-def without_demonstrations(code: str) -> str:
-    """`code` without the asserts, prints and bare calls of its own functions at the top level, and without `main`.
-
-    They show how a program is used; at best they take time, at worst a wrong example ends a right program.
-    """
-    tree = parsed(code)
-    if tree is None:
-        return code
-    own = {name for node in tree.body if isinstance(node, _FUNCTIONS) for name in bound(node)}
-    lines = code.split("\n")
-    ends = [0, *(node.end_lineno or 0 for node in tree.body)]
-    for node, before, after in zip(tree.body, ends, [*(n.lineno for n in tree.body[1:]), len(lines) + 1], strict=False):
-        first, last = node.lineno, node.end_lineno or node.lineno
-        if _demonstrates(node, own) and before < first and last < after:  # alone on its lines
-            lines[first - 1 : last] = [""] * (last - first + 1)
-    shortened = "\n".join(lines).strip("\n") + "\n"
-    return shortened if parsed(shortened) is not None and own else code
-
-
-def _demonstrates(node: ast.stmt, own: set[str]) -> bool:
-    match node:
-        case ast.Assert():
-            return True
-        case ast.Expr(value=ast.Call() as call):
-            return bool(({"print", "input"} | own) & called(call)) or shown(call.func) in _RUNNERS
-        case ast.If(test=test):
-            return shown(test) in ("__name__ == '__main__'", "'__main__' == __name__")
-        case _:
-            return False
-
-
-_RUNNERS = ("doctest.testmod", "unittest.main", "pytest.main")

@@ -6,6 +6,8 @@ import ast
 import warnings
 from functools import lru_cache
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)  # what a program is made of, classes too
+
 
 def parsed(code: str) -> ast.Module | None:
     """The tree of `code`, or None where this Python cannot read it."""
@@ -55,15 +57,13 @@ def defined(tree: ast.Module) -> set[str]:
 
 def bound(statement: ast.stmt) -> set[str]:
     """Names that one statement binds in the scope where it stands."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+    if isinstance(statement, FUNCTIONS):
         return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return {(alias.asname or alias.name).partition(".")[0] for alias in statement.names}
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     for node in ast.walk(statement):
-        if node is not statement and isinstance(
-            node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom
-        ):
+        if node is not statement and isinstance(node, (*FUNCTIONS, ast.Import, ast.ImportFrom)):
             names |= bound(node)
     return names
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlcompress.coding import extraction
-from rlcompress.coding.extraction import extract, extract_for, fenced, without_demonstrations
+from rlcompress.coding.extraction import extract, extract_for, fenced
 from rlcompress.coding.problem import CodeProblem
+from rlcompress.coding.trimming import whole_statements, without_demonstrations
 
 ADD = "def add(a, b):\n    return a + b\n"
 TOTAL = '''from typing import List
@@ -135,6 +136,11 @@ def test_deep_nesting_is_no_crash(text: str) -> None:
 
 def test_fences_are_closed_by_their_own_mark_alone() -> None:
     assert list(fenced("````\na\n```\nb\n````\n~~~ c\nd")) == [("", "a\n```\nb"), ("c", "d")]
+
+
+def test_a_statement_that_breaks_off_goes_and_a_function_stays() -> None:
+    assert whole_statements("x = 1\ny = (2,\n") == "x = 1"
+    assert whole_statements("x = 1\ndef f():\n    return (2,\n") == "x = 1\ndef f():\n    return (2,\n"
 
 
 def test_what_shares_a_line_stays() -> None:
