@@ -6,27 +6,22 @@ pipe, and the exit status says nothing about the program.
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
-import platform
 import re
 import secrets
 import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
-from rlcompress.sandbox import bubblewrap, confine, inside, seccomp
+from rlcompress.sandbox import inside
 from rlcompress.sandbox.inside import NONCE, ROOM, NotPlain, decode, encode
-from rlcompress.sandbox.interpreter import ENVIRONMENT, OPTIONS, Interpreter, running
+from rlcompress.sandbox.interpreter import ENVIRONMENT, OPTIONS, running
+from rlcompress.sandbox.launch import LEVELS, source
 from rlcompress.sandbox.verdict import Limits
 
 START_SECONDS = 20.0  # until the jail says hello; a busy machine's slowness is not the program's
@@ -100,7 +95,7 @@ class Jail:
         numbers = f"{limits.memory_bytes}, {math.ceil(limits.cpu_seconds) + 1}, {limits.file_bytes}"
         serve = f"main({request_out}, {answer_in}, {limits.value_bytes}, {self._hello!r})"
         launch = LEVELS[self.level](python, limits, self._fds)
-        text = "\n".join((launch.code, _text(inside), f"limit({numbers})", launch.confine, serve))
+        text = "\n".join((launch.code, source(inside), f"limit({numbers})", launch.confine, serve))
         self._process = subprocess.Popen(
             [*launch.words, python.binary, *OPTIONS, text],
             stdin=subprocess.DEVNULL,
@@ -240,50 +235,3 @@ class Jail:
         with suppress(OSError):
             return os.read(self._errors, 2000).decode(errors="replace").strip()[-300:]
         return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """How a level starts: words before the interpreter's, code before ours, a call after the limits, pipes' ends."""
-
-    words: tuple[str, ...] = ()
-    code: str = ""
-    confine: str = ""
-    inherited: tuple[int, ...] = ()
-    info: int | None = None
-
-
-def _bubblewrap(python: Interpreter, limits: Limits, fds: list[int]) -> Launch:
-    filter_fd = os.memfd_create("filter")
-    fds.append(filter_fd)
-    os.write(filter_fd, seccomp.program(platform.machine(), execute=True))
-    os.lseek(filter_fd, 0, os.SEEK_SET)
-    info_out, info_in = os.pipe()
-    fds += (info_out, info_in)
-    words = bubblewrap.command(python, limits.file_bytes, filter_fd, info_in)
-    return Launch(words=tuple(words), inherited=(filter_fd, info_in), info=info_out)
-
-
-def _landlock(python: Interpreter, limits: Limits, fds: list[int]) -> Launch:
-    machine = platform.machine()
-    code = seccomp.program(machine, execute=False)
-    readable = (*python.folders, "/dev/urandom")
-    call = f"confine({readable!r}, ('/dev/null',), {code!r}, {machine!r}, {os.getpid()})"
-    return Launch(code=_text(confine), confine=call)
-
-
-def _rlimits(python: Interpreter, limits: Limits, fds: list[int]) -> Launch:
-    return Launch()
-
-
-# Strongest first.
-LEVELS: dict[str, Callable[[Interpreter, Limits, list[int]], Launch]] = {
-    "bubblewrap": _bubblewrap,
-    "landlock": _landlock,
-    "rlimits": _rlimits,
-}
-
-
-@cache
-def _text(module: ModuleType) -> str:
-    return inspect.getsource(module)

@@ -10,7 +10,8 @@ from functools import cache
 from rlcompress.errors import UserError
 from rlcompress.sandbox import bubblewrap
 from rlcompress.sandbox.inside import decode
-from rlcompress.sandbox.jail import LEVELS, Ended, Jail, JailBroken, OutOfTime
+from rlcompress.sandbox.jail import Ended, Jail, JailBroken, OutOfTime
+from rlcompress.sandbox.launch import LEVELS
 from rlcompress.sandbox.syscalls import ALLOWED
 from rlcompress.sandbox.verdict import Limits
 

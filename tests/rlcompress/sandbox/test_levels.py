@@ -13,6 +13,7 @@ import pytest
 from rlcompress.errors import UserError
 from rlcompress.sandbox import CodeStatus, Limits, best_level, bubblewrap, jail, judge, levels, probe
 from rlcompress.sandbox.interpreter import Interpreter
+from rlcompress.sandbox.launch import LEVELS
 
 HONEST = "def f(x):\n    return x\n"
 TEST = ["assert f(1) == 1"]
@@ -67,7 +68,7 @@ def test_the_weakest_runs_when_it_is_asked_for_by_name(monkeypatch: pytest.Monke
 
 def test_a_level_that_lets_something_through_does_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     levels.try_level.cache_clear()
-    monkeypatch.setitem(jail.LEVELS, "landlock", jail.LEVELS["rlimits"])
+    monkeypatch.setitem(LEVELS, "landlock", LEVELS["rlimits"])
     try:
         held = levels.try_level("landlock")
     finally:
