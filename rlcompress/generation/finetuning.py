@@ -20,6 +20,7 @@ from rlcompress.generation.language import LanguageModel
 from rlcompress.generation.lora import learned_state, set_learned_state
 from rlcompress.generation.prompting import Prompt
 from rlcompress.generation.teacher_forcing import given_logp, output_logp, packed
+from rlcompress.generation.writing import Insert
 from rlcompress.models.descent import Descent
 from rlcompress.models.training import SCHEDULES, seeded
 
@@ -54,13 +55,15 @@ class CompletionModel(nn.Module):
         return -output_logp(self.model, ids_BT, valid_BT, output_BO)[output_BO]
 
 
-def encoded(language: LanguageModel, pairs: Sequence[tuple[Prompt, str]]) -> list[Pair]:
+def encoded(language: LanguageModel, pairs: Sequence[tuple[Prompt, str]], insert: Insert | None = None) -> list[Pair]:
     """Ids of prompts and completions; each completion ends with the end token.
+
+    `insert` is the calculator that will be asked while the model writes, if there is one.
 
     Raises:
         UserError: there are none, or one is longer than the window.
     """
-    found: list[Pair] = [(language.prompt_ids(p), language.output_ids(completion)) for p, completion in pairs]
+    found: list[Pair] = [(language.prompt_ids(p), language.output_ids(text, insert)) for p, text in pairs]
     if not found:
         raise UserError("there are no pairs to fine-tune on: give some")
     for number, (prompt, completion) in enumerate(found, 1):

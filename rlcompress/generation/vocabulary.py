@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tokenizers import Tokenizer as FastTokenizer
@@ -69,9 +69,23 @@ class Vocabulary:
     def _template_ids(self, text: str) -> list[int]:
         return list(self._fast.encode(text, add_special_tokens=False).ids)
 
-    def output_ids(self, text: str) -> list[int]:
-        """Ids of a text as an output: the end token stands at its end."""
-        return [*self.encode(text), self.end_id]
+    def output_ids(self, text: str, insert: Callable[[str], str | None] | None = None) -> list[int]:
+        """Ids of a text as an output: the end token stands at its end.
+
+        Where `insert` (see `writing.write`) would have written what stands there, tokens begin and end as they do while
+        generating: a model that learns "=1" as one token would never leave the calculator a word.
+        """
+        ids: list[int] = []
+        done = 0  # characters
+        for here in range(1, len(text) if insert else 0):
+            said = insert(text[:here]) if insert and here > done else None
+            if said and text.startswith(said, here):
+                ids += [*self._going_on(text[done:here], ids), *self.following_ids(said)]
+                done = here + len(said)
+        return [*ids, *self._going_on(text[done:], ids), self.end_id]
+
+    def _going_on(self, text: str, before: list[int]) -> list[int]:
+        return (self.following_ids(text) if before else self.encode(text)) if text else []
 
     def following_ids(self, text: str) -> list[int]:
         """Ids of a text that goes on in the middle of another: many tokenizers set a space before the first word."""

@@ -15,9 +15,10 @@ from rlcompress.generation.finetuning import CompletionModel, Pair, encoded, fin
 from rlcompress.generation.language import LanguageModel
 from rlcompress.generation.loading import load_language
 from rlcompress.generation.lora import add_adapter, learned_state
-from rlcompress.generation.prompting import RewritingTemplate
+from rlcompress.generation.prompting import Prompt, RewritingTemplate
 from rlcompress.generation.writing import write
 from rlcompress.models.reconstructor import weights_hash
+from rlcompress.problems.calculator import insertion
 
 WORDS = ["tom has 80 apples", "the old man paid", "again and again it came", "one token", "others of it paid 1,234.50"]
 QUICK = FineTuningConfig(steps=12, batch=4, learning_rate=1e-2, warmup=2, validate_every=4, patience=9)
@@ -70,6 +71,23 @@ def test_what_was_learned_is_written(language: LanguageModel) -> None:
     assert not language.model.training
     greedy = DecodingConfig(max_new_tokens=40, temperature=0)
     assert [w.text for w in write(language, [prompt for prompt, _ in pairs], greedy)] == WORDS
+
+
+def test_a_model_learns_to_leave_the_calculator_its_part(language: LanguageModel) -> None:
+    told = [(3, "He has <<80+110=190>>190 apples. #### 190"), (4, "<<7*8=56>>56 and <<56+1=57>>57 #### 57")]
+    prompts = [Prompt("", f"problem {number}", "\n") for number, _ in told]
+    pairs = encoded(language, list(zip(prompts, [text for _, text in told], strict=True)), insertion)
+    plain = encoded(language, list(zip(prompts, [text for _, text in told], strict=True)))
+    assert [len(ids) for _, ids in pairs] != [len(ids) for _, ids in plain], "tokens would have reached over the mark"
+    assert [language.decode(ids[:-1]) for _, ids in pairs] == [text for _, text in told]
+    fine_tune(language, pairs, [], FineTuningConfig(steps=120, batch=2, learning_rate=1e-2))
+    greedy = DecodingConfig(max_new_tokens=60, temperature=0)
+    found = write(language, [ids for ids, _ in pairs], greedy, insert=insertion)
+    assert [w.text for w in found] == [text for _, text in told]
+    assert [w.ids for w in found] == [list(ids) for _, ids in pairs]
+    assert language.decode([i for i, s in zip(found[0].ids, found[0].sampled_T, strict=True) if not s]) == "190>>"
+    lying = write(language, [pairs[0][0]], greedy, insert=lambda text: "7>>" if text.endswith("0=") else None)
+    assert "<<80+110=7>>" in lying[0].text
 
 
 def test_adapters_learn_the_base_stays(language: LanguageModel) -> None:

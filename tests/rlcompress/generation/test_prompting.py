@@ -15,6 +15,7 @@ from rlcompress.config.generating import EvaluatorConfig, LanguageConfig, Rewrit
 from rlcompress.errors import UserError
 from rlcompress.generation.language import LanguageModel, load_base
 from rlcompress.generation.prompting import Prompt, RewritingTemplate
+from rlcompress.problems.calculator import insertion
 from tests.rlcompress.language_models import POSITIONS, TEXTS, save_language, small_language
 
 TEMPLATE = RewritingTemplate()
@@ -76,6 +77,14 @@ def test_a_text_in_the_middle_of_another(language: LanguageModel) -> None:
     for text in ("190>>", " and", "7"):
         whole = [*language.encode("<<80+110="), *language.following_ids(text)]
         assert language.decode(whole) == "<<80+110=" + text
+
+
+@given(parts=st.lists(st.sampled_from(["<<7+8=15>>", "15", " = ", "an apple ", "<<1/0=3>>", "日本", "<<2*3=7>>"])))
+def test_an_output_with_a_calculator_comes_back(parts: list[str], llama: LanguageModel) -> None:
+    text = "".join(parts).strip()
+    assert llama.decode(llama.output_ids(text, insertion)[:-1]) == text
+    if "<<7+8=15>>" not in parts:
+        assert llama.output_ids(text, insertion) == llama.output_ids(text), "nothing was calculated"
 
 
 def test_it_crosses_processes(language: LanguageModel) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rlcompress.config.generating import DecodingConfig
+from rlcompress.config.generating import DecodingConfig, LanguageConfig
 from rlcompress.generation.decoding import next_token
 from rlcompress.generation.language import LanguageModel
+from rlcompress.generation.loading import load_language
 from rlcompress.generation.prompting import Prompt
 from rlcompress.generation.teacher_forcing import given_logp, sequence_logp
 from rlcompress.generation.writing import Ending, Written, write
@@ -89,6 +91,14 @@ def test_the_learner_computes_what_was_recorded(language: LanguageModel) -> None
     for i, found in enumerate(outputs):
         assert given[i] == pytest.approx(found.logp_T, abs=1e-4)
         assert given_logp(language, [prompts[i]], [found.ids])[0].tolist() == given[i].tolist()
+
+
+def test_saved_and_loaded_again_it_writes_the_same(language: LanguageModel, tmp_path: Path) -> None:
+    language.save(tmp_path)
+    again = load_language(LanguageConfig(model=str(tmp_path), chunk=language.chunk))
+    prompts = ids_of(language)
+    assert ids_of(again) == prompts
+    assert all(map(same, write(again, prompts, SAMPLED), write(language, prompts, SAMPLED)))
 
 
 def test_a_tempered_distribution_has_its_own_log_probabilities(llama: LanguageModel) -> None:
