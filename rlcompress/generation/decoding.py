@@ -26,7 +26,6 @@ def sampling_logp(logits_BV: Tensor, temperature: float, top_p: float = 1.0) -> 
         sorted_BV, order_BV = torch.sort(logp_BV, dim=-1, descending=True, stable=True)
         p_BV = sorted_BV.exp()
         outside_BV = p_BV.cumsum(-1) - p_BV >= top_p  # what stands before it is enough already
-        outside_BV[:, 0] = False
         logp_BV = logp_BV.masked_fill(torch.empty_like(outside_BV).scatter(1, order_BV, outside_BV), -torch.inf)
         logp_BV = torch.log_softmax(logp_BV, -1)
     return logp_BV

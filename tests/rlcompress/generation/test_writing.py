@@ -22,7 +22,7 @@ PROMPTS = [
     "One",
     "The old man, who was well-known, paid 1,234.50 of it.",
     "日本語",
-    "again and again " * 6,
+    "zq and qz " * 6,
     "Tom has 80",
 ]
 SAMPLED = DecodingConfig(max_new_tokens=24, temperature=0.8, top_p=0.95)
@@ -71,6 +71,9 @@ def test_company_changes_no_bit(language: LanguageModel) -> None:
     together = write(language, prompts, SAMPLED, seeds=seeds)
     for i, prompt in enumerate(prompts):
         assert same(write(language, [prompt], SAMPLED, seeds=[seeds[i]])[0], together[i])
+    whole = [prompts[3][i : i + 16] for i in range(4)]  # a chunk of nothing but whole rows
+    for seed, found in enumerate(write(language, whole, SAMPLED)):
+        assert same(write(language, [whole[seed]], SAMPLED, seeds=[seed])[0], found)
     backwards = write(language, prompts[::-1], SAMPLED, seeds=seeds[::-1])[::-1]
     assert all(map(same, backwards, together))
     assert len({tuple(w.ids) for w in write(language, prompts[:1] * 3, SAMPLED)}) == 3, "a seed is a sample"
