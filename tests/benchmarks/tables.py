@@ -64,6 +64,10 @@ TABLES = {
     "context_qa/controls": Table("context_qa", RETENTION, pooled_splits),
     "context_qa/curve": Table("context_qa", CURVE, pooled_splits),
     **{f"context_qa/without_{source}": Table(f"without_{source}", RETENTION) for source in SOURCES},
+    **{
+        f"context_qa/attempts/{attempt}": Table("without_adversarial_qa", RETENTION)
+        for attempt in ("fewer_updates", "near_the_start")
+    },
 }
 
 
