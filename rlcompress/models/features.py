@@ -93,15 +93,16 @@ def tell(told: Sequence[Told], units: int) -> Features:
 def window_bounds(length: int, window: int, overlap: int) -> list[tuple[int, int, int, int]]:
     """Windows over `length` tokens as (start, end, owned start, owned end); owned parts tile the text.
 
-    Neighbours overlap by `overlap` tokens, fewer than a window has, and split them in their middle.
+    As few windows as can be, all of one size, at most `window`. Neighbours share `overlap` tokens, fewer than a window
+    has, or a few more, and split them in their middle.
     """
-    if length <= window:
-        return [(0, length, 0, length)]
-    starts = [*range(0, length - window, window - overlap), length - window]
+    count = 1 if length <= window else -(-(length - overlap) // (window - overlap))
+    size = -(-(length + (count - 1) * overlap) // count)
+    starts = [i * (length - size) // max(1, count - 1) for i in range(count)]
     bounds = []
     owned = 0
     for i, start in enumerate(starts):
-        end = start + window
+        end = start + size
         until = length if i + 1 == len(starts) else (starts[i + 1] + end) // 2
         bounds.append((start, end, owned, until))
         owned = until

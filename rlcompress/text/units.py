@@ -28,6 +28,8 @@ _WORD = regex.compile(
 _IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])  # by code point; none above U+3000 is white space
 _LEADING_SPACE = regex.compile(rf"{_SPACE}*", regex.VERSION1)
 _GRAPHEME = regex.compile(r"\X", regex.VERSION1)
+# Outside of these a character is a cluster of its own, but for line ends, which no word begins within.
+_MAY_CLUSTER = regex.compile(r"[\x00-\x7f]?(?:[^\x00-\x7f]++[\x00-\x7f]?)++", regex.VERSION1)
 _CLOSERS = r"""['")\]’”»」』）]*+"""
 _SENTENCE_END = regex.compile(
     rf"""
@@ -69,8 +71,13 @@ def word_starts(text: str) -> IntArray:
     starts_N[0] = 0
     if text.isascii():
         return starts_N
-    whole_G = np.fromiter((found.start() for found in _GRAPHEME.finditer(text)), np.int64)
-    return starts_N[np.isin(starts_N, whole_G)]
+    inside = [
+        position
+        for part in _MAY_CLUSTER.finditer(text)
+        for found in _GRAPHEME.finditer(text, part.start(), part.end())
+        for position in range(found.start() + 1, found.end())
+    ]
+    return starts_N[~np.isin(starts_N, inside)]
 
 
 def _phrase_starts(text: str, words_N: IntArray) -> list[int]:

@@ -27,7 +27,7 @@ from tests.benchmarks.setting import alternate, long_texts, median_ratio, record
 
 LENGTHS, ROUNDS = (64, 256, 1024, 4096), 5
 RATES, TEXTS, TOKENS = (0.5, 0.33, 0.2), 40, 300
-# `compress_prompt` as it is called by default, and without the filter of contexts, which reads everything once more
+# `compress_prompt` with its filter of contexts, as it is called by default, and without
 CALLS: dict[str, dict[str, Any]] = {"default": {}, "no_context_filter": {"use_context_level_filter": False}}
 BYTES = tiktoken.Encoding(
     "bytes", pat_str=r"\S+|\s+", mergeable_ranks={bytes([b]): b for b in range(256)}, special_tokens={}

@@ -21,7 +21,8 @@ def test_windows_own_every_token_once(length: int, window: int, share: float) ->
     assert owned == list(range(length))
     for start, end, a, b in bounds:
         assert 0 <= start <= a <= b <= end <= length
-        assert end - start == min(window, length)
+        assert end - start <= window
+    assert len({end - start for start, end, _, _ in bounds}) == 1
 
 
 @given(st.integers(100, 400), st.integers(8, 32), st.integers(0, 7))
@@ -30,6 +31,14 @@ def test_owned_tokens_stand_central(length: int, window: int, overlap: int) -> N
     for start, end, a, b in window_bounds(length, window, overlap):
         assert start == 0 or a - start >= overlap // 2
         assert end == length or end - b >= overlap // 2
+
+
+@given(st.integers(1, 400), st.integers(8, 32), st.integers(0, 7))
+def test_no_more_is_read_than_windows_of_that_overlap_need(length: int, window: int, overlap: int) -> None:
+    bounds = window_bounds(length, window, overlap)
+    fewest = next(n for n in range(1, length + 1) if n * window - (n - 1) * overlap >= length)
+    assert len(bounds) == fewest
+    assert sum(end - start for start, end, _, _ in bounds) < length + (fewest - 1) * overlap + fewest
 
 
 def test_a_long_text_is_read_little_more_than_once(bpe: TextTokenizer) -> None:

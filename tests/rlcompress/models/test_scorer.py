@@ -12,7 +12,7 @@ from torch import nn
 
 from rlcompress.config.schema import PolicyConfig
 from rlcompress.models.encoders import TokenEncoder
-from rlcompress.models.features import Featuriser, RowLayout
+from rlcompress.models.features import Featuriser, RowLayout, window_bounds
 from rlcompress.models.scorer import TextScorer, UnitScorer, build_scorer
 from rlcompress.models.tokenizer import TextTokenizer
 from rlcompress.text.segment import Segmenter
@@ -83,7 +83,8 @@ def test_one_text_in_many_windows_equals_its_windows_alone(bpe: TextTokenizer, s
     ids_T, spans_T2 = bpe.encode(text)
     owner_T, T, window = token_units(text, units.starts_N, spans_T2), len(ids_T), scorer.features.window
     network = scorer.network
-    starts = [*range(0, T - window, window - window // 8), T - window]
+    starts = [start for start, *_ in window_bounds(T, window, window // 8)]
+    window = -(-(T + (len(starts) - 1) * (window // 8)) // len(starts))
     hidden_T: list[torch.Tensor] = []
     for i, start in enumerate(starts):
         ids = torch.from_numpy(ids_T[start : start + window])[None]

@@ -123,6 +123,16 @@ def test_costs_sum_to_the_tokens(bpe: TextTokenizer, text: str, granularity: str
     assert len(units.costs_N) == len(units.starts_N) == len(units.ends_N) == len(units.protected_N)
 
 
+@given(texts)
+def test_no_word_begins_within_a_grapheme_cluster(text: str) -> None:
+    """The twin looks for clusters everywhere, not only round what is not ASCII."""
+    whole = {found.start() for found in regex.compile(r"\X", regex.VERSION1).finditer(text)}
+    assert set(units.word_starts(text).tolist()) <= whole | {0}
+    bare = [found.start() for found in units._WORD.finditer(text, units._LEADING_SPACE.match(text).end())]
+    expected = [0, *(start for start in bare[1:] if start in whole)] if text else []
+    assert units.word_starts(text).tolist() == expected
+
+
 def slow_token_units(text: str, starts_N: IntArray, spans_T2: IntArray) -> list[int]:
     owners = []
     for a, b in spans_T2.tolist():
