@@ -1,6 +1,6 @@
-"""The worlds that compressors learn in: Gymnasium environments, judged by whoever is handed in. No Ray, no torch.
+"""The worlds that compressors and rewriters learn in: Gymnasium environments, judged by whoever is handed in.
 
-`import envs` registers them; then `gymnasium.make("rlcompress/TokenMasking-v0")` works alone.
+No Ray, no torch. `import envs` registers them; then `gymnasium.make("rlcompress/TokenMasking-v0")` works alone.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import gymnasium as gym
 # id -> (environment, its vector form)
 ENVIRONMENTS = {
     "rlcompress/TokenMasking-v0": ("envs.masking:TokenMasking", "envs.masking_vector:TokenMaskingVector"),
+    "rlcompress/PromptRewriting-v0": ("envs.rewriting:PromptRewriting", "envs.rewriting_vector:PromptRewritingVector"),
 }
 
 

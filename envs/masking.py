@@ -7,7 +7,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from envs.masking_world import MaskingWorld, Observation, Passage, Priorities, State
+from envs.dealing import Passage
+from envs.masking_world import MaskingWorld, Observation, Priorities, State
 from rlcompress.words import Judgement
 
 

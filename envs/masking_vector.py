@@ -11,7 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from envs.masking_world import MaskingWorld, Outcome, Passage, Priorities, State
+from envs.dealing import Passage
+from envs.masking_world import MaskingWorld, Outcome, Priorities, State
 from rlcompress.errors import UserError
 from rlcompress.words import BoolArray, FloatArray
 

@@ -16,10 +16,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.dealing import Passage, ask
 from envs.text_space import UnicodeText
 from rlcompress.config.schema import RewardConfig
 from rlcompress.data.corpus import mini_rows
-from rlcompress.errors import JudgeUnavailable, UserError
+from rlcompress.errors import UserError
 from rlcompress.models.tokenizer import train_tokenizer
 from rlcompress.rewards.reward import Reward, RewardBreakdown
 from rlcompress.rewards.terms import RewardInput
@@ -71,22 +72,6 @@ class Outcome:
     @property
     def status(self) -> Status:
         return self.state.status
-
-
-class Passage:
-    """Deals every example once before any twice, in orders drawn from the environment's own generator."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._left: list[int] = []
-
-    def restart(self) -> None:
-        self._left = []
-
-    def deal(self, rng: np.random.Generator) -> int:
-        if not self._left:
-            self._left = rng.permutation(self._size).tolist()
-        return self._left.pop()
 
 
 class MaskingWorld:
@@ -213,7 +198,7 @@ class MaskingWorld:
             for state, compression in zip(states, compressions, strict=True)
         ]
         emptied = {state.index: request.emptied() for state, request in zip(states, requests, strict=True)}
-        verdicts = _ask(self.judge, [*requests, *emptied.values()])
+        verdicts = ask(self.judge, [*requests, *emptied.values()])
         empties = dict(zip(emptied, verdicts[len(requests) :], strict=True))
         readings = self._read([state.index for state in states], requests)
         return [
@@ -228,7 +213,7 @@ class MaskingWorld:
         if self.reader is None:
             return [(None, None)] * len(requests)
         new = {i: request.whole() for i, request in zip(indices, requests, strict=True) if i not in self._originals}
-        read = _ask(self.reader, [*requests, *new.values()])
+        read = ask(self.reader, [*requests, *new.values()])
         found = dict(zip(new, read[len(requests) :], strict=True))
         self._originals.update({i: verdict for i, verdict in found.items() if verdict.status is Status.OK})
         originals = {**self._originals, **found}
@@ -268,16 +253,6 @@ class MaskingWorld:
         status = breakdown.status if state.status is Status.OK else state.status
         after = replace(state, alive_N=compression.kept_N, t=state.t + 1, paid=breakdown.total, status=status)
         return Outcome(compression, verdict, breakdown, breakdown.total - state.paid, after)
-
-
-def _ask(judge: Judge, requests: list[JudgeRequest]) -> list[Judgement]:
-    try:
-        verdicts = judge.judge(requests)
-    except JudgeUnavailable as error:
-        return [Judgement.failed(str(error)) for _ in requests]
-    if len(verdicts) != len(requests):
-        raise ValueError(f"{len(requests)} requests need as many verdicts, the judge gave {len(verdicts)}")
-    return verdicts
 
 
 FORMS = ("single", "progressive")

@@ -27,6 +27,7 @@ class Status(enum.StrEnum):
     OVER_BUDGET = "over_budget"  # protected text alone exceeds the budget: all of it is kept
     JUDGE_FAILED = "judge_failed"  # no verdict: never a reward of zero
     REWARD_FAILED = "reward_failed"  # a reward term raised or returned a non-finite value
+    UNFINISHED = "unfinished"  # the policy's text was cut off before its end: nobody is asked about it
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,32 @@ class Judgement:
     @classmethod
     def failed(cls, why: str, version: str = "") -> Judgement:
         return cls(score=float("nan"), status=Status.JUDGE_FAILED, version=version, detail={"why": why})
+
+
+class Unfinished(str):
+    """A text that its writer did not end: cut off at the most tokens, or not written at all. Never a rewrite."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Solve:
+    """A prompt that is to be solved, and its gold answer if its likelihood is asked for."""
+
+    text: str
+    answer: str | None = None
+
+
+class PromptJudge(Protocol):
+    """Solves prompts in batches: a list in, a list of the same length and order out.
+
+    `detail["said"]` of a verdict is what was written; `score` the bits of the gold answer over `tokens` tokens.
+    """
+
+    @property
+    def version(self) -> str: ...
+
+    def judge(self, requests: Sequence[Solve]) -> list[Judgement]: ...
 
 
 class Judge(Protocol):

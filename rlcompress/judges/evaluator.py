@@ -21,16 +21,9 @@ from rlcompress.generation.prompting import Prompt, frame
 from rlcompress.generation.writing import Ending, Insert
 from rlcompress.machine.memory import give_back_memory, is_out_of_memory
 from rlcompress.words import FloatArray, Judgement
+from rlcompress.words import Solve as Solve
 
 _AWAY = "away"  # version of what was not answered: asked again the next time
-
-
-@dataclass(frozen=True, slots=True)
-class Solve:
-    """A prompt that is to be solved, and its gold answer if its likelihood is asked for."""
-
-    text: str
-    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from rlcompress.config.rewarding import LengthConfig
+from rlcompress.config.rewriting import RewriteRewardConfig
 from rlcompress.errors import UserError
 from rlcompress.rewards.lengths import around, kept_fraction, under_cap, up_to
 from rlcompress.rewards.reward import RewardBreakdown
@@ -115,6 +116,11 @@ class RewriteReward:
         if not any(weights.values()):
             raise UserError("reward.terms needs at least one term with a weight other than 0")
         self.weights, self.gates, self.cap = dict(weights), tuple(gates), cap
+
+    @classmethod
+    def of(cls, config: RewriteRewardConfig) -> RewriteReward:
+        """What a configuration says; `config.length` belongs to each `JudgedRewrite`."""
+        return cls(config.terms, config.gates, config.cap)
 
     def score(self, item: JudgedRewrite) -> RewardBreakdown:
         """The reward and what it is made of; NaN with a status where the evaluator failed or a term is not finite."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cluster.training import train
-from envs.masking_world import MaskingWorld, Passage
+from envs.dealing import Passage
+from envs.masking_world import MaskingWorld
 from rlcompress.compressor import Compressor
 from rlcompress.config.files import load_config
 from rlcompress.data.dataset import load_split

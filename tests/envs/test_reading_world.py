@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from envs.dealing import Passage
 from envs.masking_vector import TokenMaskingVector
-from envs.masking_world import MaskingWorld, Passage
+from envs.masking_world import MaskingWorld
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.overlap import OverlapReader
 from rlcompress.words import Judgement, JudgeRequest, Status

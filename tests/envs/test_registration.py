@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import subprocess
 import sys
 import warnings
@@ -14,8 +15,22 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 
 import envs
+from rlcompress.errors import JudgeUnavailable
+from rlcompress.words import Status
 
 IDS = sorted(envs.ENVIRONMENTS)
+PROBLEM = "Tom has 80 apples. He buys 110 more. How many has he?"
+ARGUMENTS = {
+    "rlcompress/TokenMasking-v0": {
+        "examples": [{"id": "x", "text": "Only this text here.", "answer": "text"}],
+        "judge": "ngram",
+    },
+    "rlcompress/PromptRewriting-v0": {
+        "examples": [{"id": "x", "text": PROBLEM, "answer": "#### 190"}],
+        "evaluator": "clauses",
+        "reward": {"terms": {"correctness": 1.0}, "gates": ["leak"]},
+    },
+}
 
 TRAJECTORY = """
 import sys
@@ -23,10 +38,10 @@ import gymnasium as gym, numpy as np, hashlib
 import envs
 env = gym.make(sys.argv[1])
 digest = hashlib.sha256()
-rng = np.random.default_rng(0)
+env.action_space.seed(0)
 observation, info = env.reset(seed=11)
-for _ in range(8):
-    action = rng.normal(size=env.action_space.shape).astype(np.float32)
+for t in range(8):
+    action = env.action_space.sample() if env.action_space.shape or t % 2 else observation["text"]
     observation, reward, *_ , info = env.step(action)
     digest.update(repr((observation["text"], observation["rate"].tolist(), float(reward), info["text"])).encode())
     observation, _ = env.reset()
@@ -60,13 +75,11 @@ def test_specs_go_through_json(env_id):
 
 
 def test_a_spec_with_arguments_goes_through_json(env_id):
-    env = gym.make(
-        env_id, examples=[{"id": "x", "text": "Only this text here.", "answer": "text"}], rates=[0.5], judge="ngram"
-    )
+    env = gym.make(env_id, rates=[0.5], **ARGUMENTS[env_id])
     again = gym.make(EnvSpec.from_json(env.spec.to_json()))
     for copy in (env, again):
         observation, _ = copy.reset(seed=0)
-        assert (observation["text"], observation["rate"].tolist()) == ("Only this text here.", [0.5])
+        assert (observation["text"], observation["rate"].tolist()) == (ARGUMENTS[env_id]["examples"][0]["text"], [0.5])
     assert env.action_space == again.action_space
 
 
@@ -84,7 +97,30 @@ def test_the_vector_form_is_found_by_the_id(env_id):
     vector = gym.make_vec(env_id, num_envs=3, vectorization_mode="vector_entry_point")
     observations, _ = vector.reset(seed=0)
     assert observations in vector.observation_space
-    actions = np.zeros(vector.action_space.shape, np.float32)
-    _, rewards_B, terminated_B, _, _ = vector.step(actions)
+    _, rewards_B, terminated_B, truncated_B, infos = vector.step(vector.action_space.sample())
     assert np.isfinite(rewards_B).all()
     assert terminated_B.all()
+    assert not truncated_B.any()
+    assert set(infos["status"]) == {Status.OK}
+
+
+def test_no_verdict_is_no_reward_in_any_form(env_id):
+    """A judge that fails: NaN and a status, alone and in a vector."""
+
+    class Away:
+        version = "away"
+
+        def judge(self, requests):
+            raise JudgeUnavailable("no answer within the deadline")
+
+    name = "judge" if "judge" in ARGUMENTS[env_id] else "evaluator"
+    arguments = {**ARGUMENTS[env_id], name: Away()}
+    single = gym.make(env_id, disable_env_checker=True, **arguments)
+    single.reset(seed=0)
+    _, reward, *_, info = single.step(single.action_space.sample())
+    assert math.isnan(reward)
+    vector = gym.make_vec(env_id, num_envs=2, vectorization_mode="vector_entry_point", **arguments)
+    vector.reset(seed=0)
+    _, rewards_B, *_, infos = vector.step(vector.action_space.sample())
+    assert np.isnan(rewards_B).all()
+    assert {info["status"], *infos["status"]} == {Status.JUDGE_FAILED}
