@@ -57,6 +57,16 @@ class FineTuningConfig(Section):
     seed: int = 0
 
 
+class ScratchConfig(Section):
+    """A small Llama that begins with random weights, and its tokenizer."""
+
+    width: Positive = Field(128, multiple_of=32)
+    layers: Positive = 3
+    vocabulary: Positive = Field(768, ge=300, description="most tokens; digits are always tokens of their own")
+    window: Positive = Field(512, description="most tokens of prompt and output")
+    seed: int = Field(0, description="of the weights")
+
+
 class RewritingTemplateConfig(Section):
     """What a rewriting policy reads; one text for fine-tuning, reinforcement and serving."""
 
