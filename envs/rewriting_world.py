@@ -23,7 +23,7 @@ from rlcompress.problems.calculator import plain
 from rlcompress.problems.generated import generated_problems
 from rlcompress.problems.problem import WordProblem, problem_of
 from rlcompress.rewards.reward import RewardBreakdown
-from rlcompress.rewards.rewriting import REWRITE_GATES, Rewrite, closed
+from rlcompress.rewards.rewriting import REWRITE_GATES, Rewrite
 from rlcompress.rewards.rewritten import JudgedRewrite, RewriteReward
 from rlcompress.words import Example, Judgement, PromptJudge, Solve, Status, Tokenizer, Unfinished
 
@@ -185,7 +185,6 @@ class RewritingWorld:
         cut_off = isinstance(text, Unfinished)
         if cut_off:
             breakdown = replace(breakdown, status=Status.UNFINISHED)
-        shut = closed(rewrite)
         status = breakdown.status if state.status is Status.OK else state.status
         latest = state.text if cut_off else str(text)
         return Outcome(
@@ -195,7 +194,7 @@ class RewritingWorld:
             judgement=after,
             original=before,
             breakdown=breakdown,
-            gates={name: name not in shut for name in REWRITE_GATES},
+            gates={name: name not in item.shut for name in REWRITE_GATES},
             reward=breakdown.total - state.paid,
             state=replace(state, text=latest, t=state.t + 1, paid=breakdown.total, status=status),
         )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rlcompress.config import generating, rewriting
 from rlcompress.config.keys import leaves
 from rlcompress.config.schema import RunConfig
+from rlcompress.config.section import Section
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
@@ -204,6 +206,18 @@ def test_every_key_of_the_schema_has_a_reader():
     keys = {".".join(leaf): leaf[-1] for leaf in leaves(RunConfig)}
     assert set(READ_BY_LOOP) <= set(keys)
     assert sorted(key for key, name in keys.items() if name not in read and key not in READ_BY_LOOP) == []
+
+
+def test_every_key_of_a_section_that_no_run_has_yet_has_a_reader():
+    sections = {value for module in (generating, rewriting) for value in vars(module).values() if is_section(value)}
+    assert {generating.EvaluatorConfig, rewriting.RewriteRewardConfig} <= sections
+    read = names_read()
+    keys = {f"{section.__name__}.{'.'.join(leaf)}": leaf[-1] for section in sections for leaf in leaves(section)}
+    assert sorted(key for key, name in keys.items() if name not in read) == []
+
+
+def is_section(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Section) and value is not Section
 
 
 def test_every_shipped_configuration_loads():

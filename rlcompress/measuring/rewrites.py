@@ -18,7 +18,7 @@ from rlcompress.measuring.statistics import Difference, Interval, group_numbers,
 from rlcompress.problems.calculator import plain
 from rlcompress.problems.problem import WordProblem
 from rlcompress.rewards.lengths import kept_fraction
-from rlcompress.rewards.rewriting import Rewrite, closed, leak_open
+from rlcompress.rewards.rewriting import Rewrite, closed
 from rlcompress.rewards.solving import Outcome, correct
 from rlcompress.words import FloatArray, PromptJudge, Solve, Unfinished
 
@@ -36,7 +36,6 @@ class MeasuredRewrite:
     tokens_out: int
     target: float  # kept fraction that was asked for
     shut: tuple[str, ...]  # gates, by name
-    leaked: bool
     fell_back: bool
 
     @property
@@ -68,7 +67,7 @@ def measured(
     outcomes = [Outcome.of(verdict) for verdict in verdicts]
     rows = []
     for i, (problem, text, target) in enumerate(zip(problems, texts, targets, strict=True)):
-        rewrite = Rewrite.of(problem, text)
+        shut = closed(Rewrite.of(problem, text))
         rows.append(
             MeasuredRewrite(
                 problem=problem.id,
@@ -79,8 +78,7 @@ def measured(
                 tokens_in=count(problem.text),
                 tokens_out=count(text),
                 target=target,
-                shut=closed(rewrite),
-                leaked=not leak_open(rewrite),
+                shut=shut,
                 fell_back=isinstance(rewrites[i], Unfinished),
             )
         )
@@ -102,7 +100,7 @@ QUANTITIES: dict[str, Callable[[MeasuredRewrite], tuple[float, float]]] = {
     "right_in_other_forms": lambda r: (_other_form(r.after, r.gold), float(r.judged)),
     "achieved_rate": lambda r: (float(r.tokens_out), float(r.tokens_in)),
     "budget_error": lambda r: (abs(kept_fraction(r.tokens_in, r.tokens_out) - r.target), 1.0),
-    "leak_rate": lambda r: (float(r.leaked), 1.0),
+    "leak_rate": lambda r: (float("leak" in r.shut), 1.0),
     "shut_rate": lambda r: (float(bool(r.shut)), 1.0),
     "fallback_rate": lambda r: (float(r.fell_back), 1.0),
     "failed_rate": lambda r: (float(not r.judged), 1.0),

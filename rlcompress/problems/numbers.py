@@ -61,6 +61,8 @@ class Mention:
 
 def visible(text: str) -> str:
     """The text in compatibility form (NFKC), without characters that are not seen and marks on letters."""
+    if text.isascii():
+        return text  # nothing in it has another form, or none that is seen
     shown = unicodedata.normalize("NFKC", text)
     return "".join(c for c in shown if unicodedata.category(c) not in ("Cf", "Mn", "Me"))
 
@@ -169,4 +171,6 @@ def _roman(word: str) -> int:
 
 def _latin_digits(text: str) -> str:
     """Digits of every script as 0 to 9."""
+    if text.isascii():
+        return text
     return "".join(str(unicodedata.digit(c)) if not c.isascii() and c.isdecimal() else c for c in text)

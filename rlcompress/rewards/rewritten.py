@@ -49,6 +49,11 @@ class JudgedRewrite:
         return kept_fraction(self.tokens_in, self.tokens_out)
 
     @cached_property
+    def shut(self) -> tuple[str, ...]:
+        """Names of all gates that are shut, whether or not a reward heeds them."""
+        return closed(self.rewrite)
+
+    @cached_property
     def outcomes(self) -> tuple[Outcome, Outcome]:
         return Outcome.of(self.after), Outcome.of(self.before)
 
@@ -124,8 +129,7 @@ class RewriteReward:
 
     def score(self, item: JudgedRewrite) -> RewardBreakdown:
         """The reward and what it is made of; NaN with a status where the evaluator failed or a term is not finite."""
-        shut = closed(item.rewrite, self.gates)
-        gates = {name: name not in shut for name in self.gates} | {"cap": under_cap(item.rate, self.cap)}
+        gates = {name: name not in item.shut for name in self.gates} | {"cap": under_cap(item.rate, self.cap)}
         for verdict in (item.after, item.before):
             if verdict.status is not Status.OK:
                 return RewardBreakdown(math.nan, gates=gates, status=Status.JUDGE_FAILED)
