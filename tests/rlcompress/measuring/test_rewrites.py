@@ -21,6 +21,7 @@ from rlcompress.measuring.rewrites import (
     measured,
 )
 from rlcompress.problems.generated import generated_problems
+from rlcompress.problems.problem import WordProblem
 from rlcompress.problems.shortening import shorten
 from rlcompress.rewards.rewriting import Rewrite, leak_rate
 from rlcompress.words import Judgement, Solve, Status, Unfinished
@@ -105,6 +106,14 @@ def test_the_evaluator_is_asked_once():
     evaluator = Evaluator()
     measured(PROBLEMS[:3], planted()[:3], TARGETS[:3], evaluator, count)
     assert evaluator.calls == 1
+
+
+def test_a_row_without_a_verdict_on_one_side_counts_on_neither():
+    unsolved = WordProblem("x", PROBLEMS[0].text, "#### 12345", "rows")
+    texts = [f"{unsolved.text} fails", PROBLEMS[1].text]
+    found = figures(measured([unsolved, PROBLEMS[1]], texts, TARGETS[:2], Evaluator(), count), draws=100)
+    assert found["accuracy"].mean == found["accuracy_original"].mean == 1.0
+    assert found["failed_rate"].mean == 0.5
 
 
 def test_what_did_not_end_falls_back_to_its_original_and_pays_for_it(rows):
