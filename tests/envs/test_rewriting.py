@@ -20,6 +20,7 @@ from rlcompress.problems.shortening import shorten
 from rlcompress.rewards.lengths import around
 from rlcompress.rewards.rewriting import REWRITE_GATES
 from rlcompress.words import Example, Judgement, Solve, Status, Unfinished
+from tests.rlcompress.rewards import test_rewriting as cheated
 
 PROBLEMS = generated_problems(6, distractors=(1, 2))
 SHORT = [shorten(problem.text, "strong") for problem in PROBLEMS]
@@ -110,6 +111,24 @@ def test_gates_are_reported_by_name_whether_or_not_the_reward_heeds_them(evaluat
     assert paid[0] == 0.0
     assert paid[1] > 0.0
     assert set(info["reward_gates"]) == {"cap"}
+
+
+class Gullible(ClauseEvaluator):
+    """Is right about whatever it is asked, as one that is told the answer would be."""
+
+    def judge(self, requests: Sequence[Solve]) -> list[Judgement]:
+        return [Judgement(0.1, version="g", tokens=1, detail={"said": cheated.PROBLEM.solution}) for _ in requests]
+
+
+def test_no_cheat_is_paid_and_its_gate_is_named():
+    env = PromptRewriting(examples=[cheated.PROBLEM], evaluator=Gullible(), reward={"terms": {"correctness": 1.0}})
+    env.reset(options={"rate": 0.5})
+    assert env.step(cheated.HONEST)[1] == 0.5
+    for gate, cheat in cheated.CHEATS.values():
+        env.reset(options={"rate": 0.5})
+        _, reward, *_, info = env.step(cheat(cheated.HONEST))
+        assert reward == 0.0
+        assert info["gates"][gate] is False
 
 
 def test_an_unfinished_text_is_a_status_and_nobody_is_asked(env, evaluator):
