@@ -212,8 +212,13 @@ def test_questions(compressor: Compressor) -> None:
     assert [one.status for one in done.account[0].texts] == ["ok", "question"]
     assert compressor.compress_messages([], 0.5, question="last_user").messages == []
     more = [*conversation(), {"role": "user", "content": "And why?"}]
-    asked = [compressor.compress_messages(one, 0.4, question="last_user", min_tokens=20) for one in (more[:-1], more)]
-    assert asked[0].messages[3] != asked[1].messages[3], "what is asked for the last question changes with it"
+
+    def asked(messages: list[Message]) -> list[Message]:
+        rates = [step / 20 for step in range(3, 18)]
+        how: dict[str, Any] = {"question": "last_user", "min_tokens": 20}
+        return [compressor.compress_messages(messages, rate, **how).messages[3] for rate in rates]
+
+    assert asked(more[:-1]) != asked(more), "what is asked for the last question changes with it"
 
 
 def test_code_and_citations_stay(compressor: Compressor) -> None:
