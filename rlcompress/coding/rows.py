@@ -13,6 +13,7 @@ from typing import Any
 from rlcompress.coding.human_eval import check_imports, check_lines, examples_shown, preamble
 from rlcompress.coding.problem import CodeProblem, distinct, split_tests
 from rlcompress.coding.syntax import called, parsed
+from rlcompress.data.records import encodable
 from rlcompress.errors import UserError
 
 OWN = -1  # in the place of a number of visible tests: the data set's own split
@@ -119,7 +120,7 @@ def _text(place: str, row: Mapping[str, Any], field: str, may_lack: bool = False
     if not isinstance(value, str) or not (value.strip() or may_lack):
         what = "an empty text" if isinstance(value, str) else type(value).__name__
         raise UserError(f"{place}: field {field!r} holds {what}, expected a text: fetch or write the row again")
-    return _unix(_encodable(place, value, field))
+    return _unix(encodable(value, field, place))
 
 
 def _number(place: str, row: Mapping[str, Any], field: str) -> int:
@@ -135,7 +136,7 @@ def _lines(place: str, row: Mapping[str, Any], field: str, may_lack: bool = Fals
         return []
     if not isinstance(value, list) or not value or not all(isinstance(line, str) for line in value):
         raise UserError(f"{place}: field {field!r} holds {value!r:.60}, expected a list of lines: write it as a list")
-    return [_unix(_encodable(place, line, field)).strip() for line in value]
+    return [_unix(encodable(line, field, place)).strip() for line in value]
 
 
 def _asserts(place: str, row: Mapping[str, Any], field: str, may_lack: bool = False) -> list[str]:
@@ -145,16 +146,6 @@ def _asserts(place: str, row: Mapping[str, Any], field: str, may_lack: bool = Fa
         if tree is None or len(tree.body) != 1 or not isinstance(tree.body[0], ast.Assert):
             raise UserError(f"{place}: field {field!r} has {line!r:.60}, which is no assert line: write it as one")
     return lines
-
-
-def _encodable(place: str, value: str, field: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"{place}: field {field!r} holds half a surrogate pair: write the file as valid UTF-8"
-        ) from None
-    return value
 
 
 def _unix(code: str) -> str:

@@ -103,7 +103,7 @@ def _answer(record: Record, place: str, config: DataConfig) -> str | None:
     if isinstance(value, list | tuple):
         value = value[0] if len(value) else None
     if value is None or isinstance(value, str):
-        return value if value is None else _encodable(value, field, place)
+        return value if value is None else encodable(value, field, place)
     if isinstance(value, int | float):
         return str(value)
     raise UserError(
@@ -116,10 +116,11 @@ def _string(record: Record, field: str, place: str) -> str:
     value = record[field]
     if not isinstance(value, str):
         raise UserError(f"{place}: field {field!r} holds {type(value).__name__}, expected a string: name another field")
-    return _encodable(value, field, place)
+    return encodable(value, field, place)
 
 
-def _encodable(value: str, field: str, place: str) -> str:
+def encodable(value: str, field: str, place: str) -> str:
+    """The value itself; a UserError that names place and field where it is no Unicode text."""
     try:
         value.encode()
     except UnicodeEncodeError:
