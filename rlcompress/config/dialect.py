@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -50,5 +51,7 @@ def write_yaml(value: Any) -> str:
 
 def write_inline(value: Any) -> str:
     """A JSON-like value as YAML on one line, without a line end."""
+    if isinstance(value, str) and len(value.splitlines()) > 1:
+        return json.dumps(value)  # YAML's own quotes would go over several lines
     text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=10**6)
     return text.removesuffix("\n").removesuffix("...").removesuffix("\n")

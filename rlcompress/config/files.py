@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from rlcompress.config import keys
 from rlcompress.config.dialect import read_yaml, write_yaml
+from rlcompress.config.families import AnyRun, family_of
 from rlcompress.config.merging import merge as merge
 from rlcompress.config.presets import PRESETS
 from rlcompress.config.profiles import profile_file
+from rlcompress.config.running import Run
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import is_secret_name, redacted
 from rlcompress.errors import UserError
@@ -28,7 +30,21 @@ Layer = tuple[str, dict[str, Any]]  # where it comes from (for messages), what i
 def load_config(
     path: str | Path | None = None, overrides: Sequence[str] = (), profiles: Sequence[str] = ()
 ) -> RunConfig:
+    """The configuration of a masking run; see `load_run`.
+
+    Raises:
+        UserError: as `load_run`, or the run is of another family.
+    """
+    config = load_run(path, overrides, profiles)
+    if not isinstance(config, RunConfig):
+        raise UserError(f"{path or '--set'}: env.name is {config.env.name}, and this is for TokenMasking alone")
+    return config
+
+
+def load_run(path: str | Path | None = None, overrides: Sequence[str] = (), profiles: Sequence[str] = ()) -> AnyRun:
     """Merge defaults, a file with what it inherits from, profiles and `key=value` overrides into one configuration.
+
+    The environment that it names, `env.name`, decides which keys there are.
 
     Args:
         path: a YAML or JSON file; none takes the defaults.
@@ -41,16 +57,17 @@ def load_config(
     layers = _read_with_bases(Path(path), ()) if path is not None else []
     for name in profiles:
         layers += _read_with_bases(profile_file(name), ())
-    layers += [_read_override(override) for override in overrides]
+    schema = family_of([*layers, *map(_named_environment, overrides)])
+    layers += [_read_override(override, schema) for override in overrides]
     for layer in layers:
         _refuse_secrets(layer)
-        _refuse_unknown(layer)
-    merged = merge(RunConfig().model_dump(mode="json"), _preset(layers))
+        _refuse_unknown(layer, schema)
+    merged = merge(schema().model_dump(mode="json"), _preset(layers))
     for _, values in layers:
         merged = merge(merged, values)
     try:
         # Strict, and through JSON: "5" is no number there, while a list may still become a tuple.
-        return RunConfig.model_validate_json(json.dumps(merged, default=str), strict=True)
+        return schema.model_validate_json(json.dumps(merged, default=str), strict=True)
     except ValidationError as error:
         raise UserError("\n".join(_faults(error, layers))) from None
 
@@ -63,8 +80,8 @@ def _preset(layers: Sequence[Layer]) -> dict[str, Any]:
     return {"reward": PRESETS[named[-1]]} if known else {}
 
 
-def dump_yaml(config: RunConfig) -> str:
-    """The whole configuration as YAML that `load_config` reads back; strings that look like secrets are hidden."""
+def dump_yaml(config: Run) -> str:
+    """The whole configuration as YAML that `load_run` reads back; strings that look like secrets are hidden."""
     return write_yaml(redacted(config.model_dump(mode="json")))
 
 
@@ -112,12 +129,18 @@ def _parse_json(path: Path, text: str) -> Any:
         raise UserError(f"{path}, line {error.lineno}: not valid JSON: {error.msg}") from None
 
 
-def _read_override(override: str) -> Layer:
+def _named_environment(override: str) -> Layer:
+    """What an override says of `env.name`, which is known before any other key can be."""
+    key, _, value = override.partition("=")
+    return ("--set", {"env": {"name": read_yaml("--set env.name", value)}} if key.strip() == "env.name" else {})
+
+
+def _read_override(override: str, schema: type[AnyRun]) -> Layer:
     dotted, equals, text = override.partition("=")
     if not equals or not dotted:
         raise UserError(f"--set takes key=value, e.g. learner.lr=1e-4; got {override!r}")
     value: Any = read_yaml(f"--set {dotted}", text)
-    for name in reversed(keys.split_key(RunConfig, dotted.strip())):
+    for name in reversed(keys.split_key(schema, dotted.strip())):
         value = {name: value}
     return "--set", value
 
@@ -136,11 +159,11 @@ def _paths(values: Mapping[str, Any], prefix: keys.Path) -> Iterable[keys.Path]:
             yield from _paths(value, (*prefix, str(name)))
 
 
-def _refuse_unknown(layer: Layer) -> None:
+def _refuse_unknown(layer: Layer, schema: type[AnyRun]) -> None:
     where, values = layer
     faults = []
-    for path in keys.unknown(RunConfig, values):
-        near = keys.nearest(RunConfig, path)
+    for path in keys.unknown(schema, values):
+        near = keys.nearest(schema, path)
         mend = f"did you mean {near}?" if near else "`rlcompress config show` lists all keys"
         faults.append(f"{where}: unknown key {'.'.join(path)}: {mend}")
     if faults:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -12,9 +12,12 @@ Path = tuple[str, ...]
 
 
 def section_in(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """The section class behind a field, or None where the field holds a value."""
+    """The section class behind a field, also of one that may be left out, or None where the field holds a value."""
     annotation = model.model_fields[name].annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    for found in (annotation, *get_args(annotation)):
+        if isinstance(found, type) and issubclass(found, BaseModel):
+            return found
+    return None
 
 
 def is_open(model: type[BaseModel], name: str) -> bool:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from rlcompress.config.dialect import write_inline
-from rlcompress.config.schema import RunConfig
+from rlcompress.config.running import Run
 from rlcompress.config.secrets import redacted
 
 
-def commented_yaml(config: RunConfig) -> str:
-    """All keys as YAML with their descriptions as comments; `load_config` reads it back unchanged."""
+def commented_yaml(config: Run) -> str:
+    """All keys as YAML with their descriptions as comments; `load_run` reads it back unchanged."""
     return "\n".join(_lines(config, "")) + "\n"
 
 
@@ -31,7 +31,7 @@ def _lines(section: BaseModel, indent: str) -> Iterator[str]:
             yield f"{indent}{name}: {write_inline(redacted(section.model_dump(mode='json')[name]))}{comment}"
 
 
-def derived(config: RunConfig) -> dict[str, int]:
+def derived(config: Run) -> dict[str, int]:
     """Sizes that follow from the batch keys, for `--dry-run`; rounds that refill dropped groups come on top."""
     learner, resources = config.learner, config.resources
     samples = learner.prompts_per_step * learner.samples_per_prompt

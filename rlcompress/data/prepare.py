@@ -18,7 +18,8 @@ from typing import Protocol
 
 import numpy as np
 
-from rlcompress.config.schema import DataConfig, RunConfig
+from rlcompress.config.data import DataConfig
+from rlcompress.config.running import Run
 from rlcompress.data.dataset import row_hash, text_hash
 from rlcompress.data.duplicates import NearDuplicates
 from rlcompress.data.manifest import MANIFEST, SPLITS, Manifest, Origin, SplitCounts, file_sha256
@@ -41,7 +42,7 @@ class Row:
     source_hash: str  # of the row that this passage was cut from
 
 
-def prepare(config: RunConfig, folder: str | Path, tokenizer: SavableTokenizer | None = None) -> Manifest:
+def prepare(config: Run, folder: str | Path, tokenizer: SavableTokenizer | None = None) -> Manifest:
     """Write `folder/{train,validation,test}.parquet`, `folder/tokenizer/` and `folder/manifest.json`.
 
     Nothing is done when the folder already holds the result of the same source, data, reader and seed.
@@ -83,7 +84,7 @@ def _refuse_foreign(folder: Path, source: str) -> None:
         raise UserError(f"data.source {source} would be overwritten: name another folder")
 
 
-def _origin(config: RunConfig, rows: Sequence[Example], tokenizer: Tokenizer | None, own: dict[str, str]) -> Origin:
+def _origin(config: Run, rows: Sequence[Example], tokenizer: Tokenizer | None, own: dict[str, str]) -> Origin:
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(astuple(row)).encode() + b"\n")
@@ -107,7 +108,7 @@ def _ready(folder: Path, origin: Origin) -> Manifest | None:
     return manifest if manifest.origin == origin and manifest.changed(folder) is None else None
 
 
-def _reader_tokenizer(config: RunConfig, texts: Sequence[str]) -> SavableTokenizer:
+def _reader_tokenizer(config: Run, texts: Sequence[str]) -> SavableTokenizer:
     from rlcompress.models.tokenizer import load_tokenizer  # late: a caller with a tokenizer needs no models
 
     return load_tokenizer(config.reader.tokenizer, vocabulary=config.reader.vocabulary, texts=texts)
@@ -131,9 +132,7 @@ def _fitting(rows: Sequence[Example], tokenizer: Tokenizer, data: DataConfig, dr
                 yield Row(example, tokens, source_hash)
 
 
-def _distinct(
-    fitting: dict[str, list[Row]], config: RunConfig, dropped: dict[str, Counter[str]]
-) -> dict[str, list[Row]]:
+def _distinct(fitting: dict[str, list[Row]], config: Run, dropped: dict[str, Counter[str]]) -> dict[str, list[Row]]:
     """Shuffle each split, drop what repeats an earlier row, stop at the split's part of `data.max_sequences`.
 
     A copy or near-copy of a row in another split is a leak and always dropped. Within a split, copies with the same

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import functools
 import json
 import platform
 import shlex
@@ -26,10 +25,14 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal
 
-from rlcompress.config.files import dump_yaml, load_config
+from typing_extensions import TypeVar
+
+from rlcompress.config.families import AnyRun
+from rlcompress.config.files import dump_yaml, load_run
 from rlcompress.config.keys import leaves
+from rlcompress.config.running import Run
 from rlcompress.config.schema import RunConfig
 from rlcompress.config.secrets import redact
 from rlcompress.errors import UserError
@@ -43,15 +46,18 @@ from rlcompress.recording.publish import latest_stable, remove, write_atomically
 State = Literal["created", "running", "finished", "failed"]
 
 
+C = TypeVar("C", bound=Run, default=RunConfig)
+
+
 @dataclass(frozen=True, slots=True)
-class RunDirectory:
+class RunDirectory(Generic[C]):
     """A run on disk, e.g. `RunDirectory.create(config)` or `RunDirectory.open("runs/quickstart")`."""
 
     path: Path
-    config: RunConfig
+    config: C
 
     @classmethod
-    def create(cls, config: RunConfig, *, overwrite: bool = False) -> RunDirectory:
+    def create(cls, config: C, *, overwrite: bool = False) -> RunDirectory[C]:
         """Make `config.runs/config.name`, write its configuration and enter it in the index.
 
         Raises:
@@ -72,12 +78,16 @@ class RunDirectory:
         return cls(path, config)
 
     @classmethod
-    def open(cls, path: str | Path) -> RunDirectory:
-        """An existing run; a UserError when there is none."""
-        path = Path(path)
-        if not (path / "config.yaml").is_file():
-            raise UserError(f"no run in {path}: it has no config.yaml")
-        return cls(path, load_config(path / "config.yaml"))
+    def open(cls, path: str | Path) -> RunDirectory[RunConfig]:
+        """An existing run of masking.
+
+        Raises:
+            UserError: there is no run, or it is of another family.
+        """
+        run = open_run(path)
+        if not isinstance(run.config, RunConfig):
+            raise UserError(f"{path} is a run of {run.config.env.name}, and this is for TokenMasking alone")
+        return RunDirectory(run.path, run.config)
 
     @property
     def checkpoints(self) -> Path:
@@ -215,7 +225,15 @@ class RunDirectory:
         return "\n".join(lines)
 
 
-def free_path(config: RunConfig, *, overwrite: bool = False) -> Path:
+def open_run(path: str | Path) -> RunDirectory[AnyRun]:
+    """An existing run of any family; a UserError when there is none."""
+    path = Path(path)
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"no run in {path}: it has no config.yaml")
+    return RunDirectory(path, load_run(path / "config.yaml"))
+
+
+def free_path(config: Run, *, overwrite: bool = False) -> Path:
     """Where the run will lie; a UserError as for `RunDirectory.create`, which asks the same. Nothing is made."""
     path = Path(config.runs) / config.name
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -226,7 +244,7 @@ def free_path(config: RunConfig, *, overwrite: bool = False) -> Path:
     return path
 
 
-def interrupted(config: RunConfig) -> Path | None:
+def interrupted(config: Run) -> Path | None:
     """The run of this name, where there is one to go on with; None where there is none yet.
 
     Raises:
@@ -235,8 +253,8 @@ def interrupted(config: RunConfig) -> Path | None:
     path = Path(config.runs) / config.name
     if not (path / "config.yaml").is_file():
         return None
-    theirs = RunDirectory.open(path).config
-    changed = [key for key in leaves(RunConfig) if _value(theirs, key) != _value(config, key)]
+    theirs = open_run(path).config
+    changed = [key for key in leaves(type(config)) if _value(theirs, key) != _value(config, key)]
     if named := [".".join(key) for key in changed if key != ("checkpoint", "resume")]:
         raise UserError(
             f"{path} was started with other values of {', '.join(named)}: choose another name=..., give the old "
@@ -245,8 +263,12 @@ def interrupted(config: RunConfig) -> Path | None:
     return path
 
 
-def _value(config: RunConfig, key: tuple[str, ...]) -> Any:
-    return functools.reduce(getattr, key, config)
+def _value(config: Run, key: tuple[str, ...]) -> object:
+    """What a key holds; None too where its section is left out, or of another family."""
+    found: object = config
+    for name in key:
+        found = getattr(found, name, None)
+    return found
 
 
 def index(runs: str | Path) -> list[dict[str, Any]]:
