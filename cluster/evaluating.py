@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -212,6 +213,6 @@ def measuring_judge(run: RunDirectory | None, name: str | None) -> Reconstructio
     return SilentJudge() if run.config.judges.heldout.silent else load_judge(run.heldout_judge)
 
 
-def report(run: RunDirectory) -> Path:
+def report(run: RunDirectory[Any]) -> Path:
     """The report of a run, with as many samples as it is configured to show."""
     return write_report([run.path], samples=run.config.evaluate.samples)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import ray
 
 from cluster.reading import wanted
+from rlcompress.config.families import AnyRun
+from rlcompress.config.rewriting_run import RewritingRun
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage
 from rlcompress.machine import hardware
@@ -22,25 +24,36 @@ class Seat:
     gpus: float
 
 
-def seats(config: RunConfig) -> list[Seat]:
+def seats(config: AnyRun) -> list[Seat]:
     """Every process that training holds at the same time."""
-    resources, learner, judge, reader = config.resources, config.learner, config.judges.reward, config.judges.reader
+    resources, learner = config.resources, config.learner
     return [
         Seat("driver", 1, resources.cpus_for_driver, 0.0 if learner.learners else learner.gpus_per_learner),
-        Seat("reward judge", 0 if judge.silent else 1, judge.cpus, judge.gpus),
-        Seat("reader", 1 if wanted(config) else 0, reader.cpus, reader.gpus),
+        *(_judges(config) if isinstance(config, RunConfig) else [_evaluator(config)]),
         Seat("env runner", resources.env_runners, resources.cpus_per_env_runner, resources.gpus_per_env_runner),
         Seat("learner", learner.learners, 1.0, learner.gpus_per_learner),
     ]
 
 
-def needed(config: RunConfig) -> tuple[float, float]:
+def _judges(config: RunConfig) -> list[Seat]:
+    judge, reader = config.judges.reward, config.judges.reader
+    return [
+        Seat("reward judge", 0 if judge.silent else 1, judge.cpus, judge.gpus),
+        Seat("reader", 1 if wanted(config) else 0, reader.cpus, reader.gpus),
+    ]
+
+
+def _evaluator(config: RewritingRun) -> Seat:
+    return Seat("evaluator", 1, config.evaluator.cpus, config.evaluator.gpus)
+
+
+def needed(config: AnyRun) -> tuple[float, float]:
     """Ray CPUs and GPUs of the whole run."""
     plan = seats(config)
     return sum(s.count * s.cpus for s in plan), sum(s.count * s.gpus for s in plan)
 
 
-def describe(config: RunConfig) -> str:
+def describe(config: AnyRun) -> str:
     """The plan as a table."""
     lines = [f"{'process':<14}{'count':>6}{'CPUs each':>11}{'GPUs each':>11}"]
     lines += [f"{s.name:<14}{s.count:>6}{s.cpus:>11g}{s.gpus:>11g}" for s in seats(config) if s.count]
@@ -56,7 +69,7 @@ def available() -> tuple[float, float]:
     return float(hardware.cores()), float(len(hardware.graphics_cards()))
 
 
-def require(config: RunConfig) -> None:
+def require(config: AnyRun) -> None:
     """Refuse a run that the cluster can never hold, instead of waiting for it.
 
     Raises:
@@ -66,7 +79,8 @@ def require(config: RunConfig) -> None:
     if cpus > have_cpus + 1e-9:
         mend = "lower resources.env_runners or resources.cpus_per_env_runner"
     elif gpus > have_gpus + 1e-9:
-        mend = "lower learner.gpus_per_learner, resources.gpus_per_env_runner or judges.reward.gpus (--profile cpu)"
+        asked = "judges.reward.gpus (--profile cpu)" if isinstance(config, RunConfig) else "evaluator.gpus"
+        mend = f"lower learner.gpus_per_learner, resources.gpus_per_env_runner or {asked}"
     else:
         return
     raise ResourceShortage(

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from rlcompress.config.schema import RunConfig
+from rlcompress.config.running import Run
 from rlcompress.errors import UserError
 
 NAMESPACE = "rlcompress"
@@ -19,7 +19,7 @@ _KNOCK = 5.0  # seconds for a TCP connection to the head node
 
 
 @contextlib.contextmanager
-def ray_session(config: RunConfig) -> Iterator[None]:
+def ray_session(config: Run) -> Iterator[None]:
     """Ray for the length of the block: the running one if this process has it, else joined or started and shut down.
 
     Raises:
@@ -45,7 +45,7 @@ def ray_session(config: RunConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def cluster_address(config: RunConfig) -> str | None:
+def cluster_address(config: Run) -> str | None:
     """The cluster that a run joins; None where Ray is started on this machine."""
     return config.resources.address or os.environ.get("RAY_ADDRESS")
 

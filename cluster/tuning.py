@@ -68,7 +68,7 @@ class Learn:
     prepared: stages.Prepared
 
     def __call__(self, config: RunConfig, report: OnValidation) -> None:
-        from cluster.training import learn  # late: RLlib takes seconds, and only this process needs it
+        from cluster.masking import learn  # late: RLlib takes seconds, and only this process needs it
 
         run = RunDirectory.create(config)
         with run.recording():

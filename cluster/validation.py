@@ -9,6 +9,7 @@ import numpy as np
 from cluster.services import RemoteJudge
 from cluster.stages import Prepared
 from cluster.watching import Watch
+from rlcompress.config.running import COST, VALIDATION
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import JudgeUnavailable
 from rlcompress.judges.silent import SilentJudge
@@ -17,7 +18,7 @@ from rlcompress.measuring.metrics import distortion_bits
 from rlcompress.models.scorer import TextScorer
 from rlcompress.passes import served_priorities
 from rlcompress.recording.directory import RunDirectory
-from rlcompress.recording.resuming import COST, REWARD, VALIDATION, best_first, deciding, validations
+from rlcompress.recording.resuming import REWARD, Validated
 from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.rewards.terms import RewardInput
@@ -32,8 +33,8 @@ class Validation:
 
     Where the reward is more than distortion, or the policy chooses its length, what decides is minus the mean reward of
     the served policy instead. What the held-out judge says (`watch`) decides nothing: what chooses a checkpoint may not
-    be what the checkpoint is measured by. What was measured, by step, says which step is the best and how long ago that
-    was. A live judge, which is another one every few steps, decides nothing either: it is logged beside.
+    be what the checkpoint is measured by. A live judge, which is another one every few steps, decides nothing either:
+    it is logged beside.
     """
 
     def __init__(
@@ -50,13 +51,12 @@ class Validation:
         self.judge, self.live = judge, live
         examples = prepared.examples("validation")[: self.config.checkpoint.validation_texts]
         self.examples, self.units = examples, prepared.units(examples)
-        self.decides = deciding(run.config)
         self.watch = Watch(run, examples, until)
-        self.measured = {} if until is None else validations(run.metrics, until, self.decides)
+        self.validated = Validated(run, until)
         self.free_length, self.paid = None, None
         if self.config.env.sampler == "bernoulli":
             self.free_length = FreeLength(self.config, prepared, self.examples, self.units, judge, reader)
-        elif self.decides == COST:
+        elif run.config.decides == COST:
             self.paid = Paid(self.config, prepared, self.examples, judge, price=1.0, reader=reader)
 
     def measure(self, step: int, scorer: TextScorer) -> dict[str, float]:
@@ -81,17 +81,8 @@ class Validation:
             metrics[COST] = -float(np.mean(list(rewards.values())))
         if self.free_length is not None:
             metrics.update(self.free_length.measure(scorer.scores(self.units, questions)))
-        self.measured[step] = metrics[self.decides]
+        self.validated.note(step, metrics)
         return metrics
-
-    @property
-    def best(self) -> int | None:
-        """The step that was measured best, None before the first."""
-        return next(iter(best_first(self.measured)), None)
-
-    def patience_is_over(self) -> bool:
-        patience, best = self.config.checkpoint.patience, self.best
-        return patience is not None and best is not None and sum(step > best for step in self.measured) >= patience
 
 
 class Paid:

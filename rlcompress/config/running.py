@@ -10,6 +10,9 @@ from rlcompress.config.data import DataConfig, ReaderConfig
 from rlcompress.config.learning import CheckpointConfig, LearnerConfig, ResourcesConfig, TrackingConfig
 from rlcompress.config.section import Section
 
+VALIDATION = "validation/distortion_bits"  # of the policy at the configured rates
+COST = "validation/cost"  # minus the mean reward of the policy as it is served
+
 
 class SubmitConfig(Section):
     exclude: tuple[str, ...] = (".venv", ".git", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis")
@@ -42,6 +45,11 @@ class Run(Section):
                 "use bfloat16 or float32"
             )
         return self
+
+    @property
+    def decides(self) -> str:
+        """The metric whose least value makes a checkpoint the best."""
+        return COST
 
     def _cuda(self) -> bool:
         return self.device == "auto" or self.device.startswith("cuda")

@@ -32,7 +32,7 @@ from rlcompress.config.rewarding import LagrangianConfig as LagrangianConfig
 from rlcompress.config.rewarding import RewardConfig as RewardConfig
 from rlcompress.config.rewarding import ScheduleConfig as ScheduleConfig
 from rlcompress.config.rewarding import SimilarityConfig as SimilarityConfig
-from rlcompress.config.running import Run
+from rlcompress.config.running import COST, VALIDATION, Run
 from rlcompress.config.running import SubmitConfig as SubmitConfig
 from rlcompress.config.section import NonNegative, Positive, Rate, Section
 from rlcompress.config.speed import SpeedConfig as SpeedConfig
@@ -112,6 +112,12 @@ class RunConfig(Run):
     speed: SpeedConfig = SpeedConfig()
     tune: TuneConfig = TuneConfig()
     serve: ServeConfig = ServeConfig()
+
+    @property
+    def decides(self) -> str:
+        """Bits, where the reward is nothing else; else minus the mean reward."""
+        plain = {name for name, weight in self.reward.terms.items() if weight} == {"distortion"}
+        return VALIDATION if plain and self.env.sampler == "exact" else COST
 
     @model_validator(mode="after")
     def _episodes(self) -> Self:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from rlcompress.config.schema import RunConfig
+from rlcompress.config.running import VALIDATION, Run
 from rlcompress.recording.directory import RunDirectory
 from rlcompress.recording.lines import step_rows
 from rlcompress.recording.publish import (
@@ -30,8 +31,6 @@ from rlcompress.recording.publish import (
 
 log = logging.getLogger(__name__)
 
-VALIDATION = "validation/distortion_bits"  # of the policy at the configured rates
-COST = "validation/cost"  # minus the mean reward, where the reward is more than distortion or the length is chosen
 REWARD = "validation/reward"  # of the served policy at one of the configured rates
 FROM_THE_START = -1  # the step after which everything is done again
 
@@ -49,7 +48,7 @@ class Rewound:
         return "\n           ".join([place, *self.lost])
 
 
-def rewind(run: RunDirectory, name: str = "latest") -> Rewound:
+def rewind(run: RunDirectory[Any], name: str = "latest") -> Rewound:
     """Take a run back to a checkpoint (`latest`: the newest whole one, else the start).
 
     Later checkpoints are deleted, `best` and `last` are pointed to what they named at that time, and what could not be
@@ -80,10 +79,10 @@ def rewind(run: RunDirectory, name: str = "latest") -> Rewound:
     return Rewound(checkpoint, step, tuple(lost))
 
 
-def _point_to_best(run: RunDirectory, step: int) -> list[str]:
+def _point_to_best(run: RunDirectory[Any], step: int) -> list[str]:
     """Point `best` to the best validated checkpoint up to `step` that is whole; says so when a better one is not."""
     lost: list[str] = []
-    for better in [*best_first(validations(run.metrics, step, deciding(run.config))), step]:
+    for better in [*best_first(validations(run.metrics, step, run.config.decides)), step]:
         path = run.checkpoints / checkpoint_name(better)
         why = why_torn(path) if path.is_dir() else "it is no longer there"
         if why is None:
@@ -92,12 +91,6 @@ def _point_to_best(run: RunDirectory, step: int) -> list[str]:
         if not lost:
             lost.append(f"the best so far, {path.name}, cannot be used ({why}): the next best stands in")
     return lost
-
-
-def deciding(config: RunConfig) -> str:
-    """The metric whose least value makes a checkpoint the best."""
-    plain = {name for name, weight in config.reward.terms.items() if weight} == {"distortion"}
-    return VALIDATION if plain and config.env.sampler == "exact" else COST
 
 
 def validations(metrics: Path, until: int, name: str = VALIDATION) -> dict[int, float]:
@@ -109,3 +102,28 @@ def validations(metrics: Path, until: int, name: str = VALIDATION) -> dict[int, 
 def best_first(measured: dict[int, float]) -> list[int]:
     """Steps by what was validated; of equal ones the earliest is the best."""
     return sorted(measured, key=lambda step: (measured[step], step))
+
+
+class Validated:
+    """What was validated, by step: which step is the best, and how long ago that was.
+
+    Args:
+        run: `until` is the step that it continues from: what was measured before it counts; None begins anew.
+    """
+
+    def __init__(self, run: RunDirectory[Any], until: int | None) -> None:
+        config: Run = run.config
+        self.patience, self.decides = config.checkpoint.patience, config.decides
+        self.measured = {} if until is None else validations(run.metrics, until, self.decides)
+
+    def note(self, step: int, metrics: dict[str, float]) -> None:
+        self.measured[step] = metrics[self.decides]
+
+    @property
+    def best(self) -> int | None:
+        """The step that was measured best, None before the first."""
+        return next(iter(best_first(self.measured)), None)
+
+    def patience_is_over(self) -> bool:
+        best = self.best
+        return self.patience is not None and best is not None and sum(s > best for s in self.measured) >= self.patience

@@ -13,8 +13,8 @@ import pytest
 import ray
 
 from cluster import stages
+from cluster.masking import learn
 from cluster.session import NAMESPACE
-from cluster.training import learn
 from policies.rollouts import SamplingFailed
 from rlcompress.config.files import load_config
 from rlcompress.errors import JudgeUnavailable
