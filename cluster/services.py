@@ -17,7 +17,7 @@ from rlcompress.config.schema import JudgeConfig
 from rlcompress.errors import JudgeUnavailable, UserError
 from rlcompress.judges.build import load_judge
 from rlcompress.machine.device import choose_device
-from rlcompress.words import Judge, Judgement, JudgeRequest
+from rlcompress.words import Judgement
 
 _PAUSE = 0.2  # seconds between attempts while an actor restarts
 _START = 60.0  # seconds, at most, that a process which replaces a hung one may take until it listens
@@ -32,11 +32,16 @@ class Share(Protocol):
     def gpus(self) -> float: ...
 
 
-class Served(Judge, Protocol):
-    """A judge that counts what it was asked and what it had to compute."""
+class Served(Protocol):
+    """A judge of some kind, which counts what it was asked and what it had to compute."""
 
     asked: int
     computed: int
+
+    @property
+    def version(self) -> str: ...
+
+    def judge(self, requests: Any, /) -> list[Judgement]: ...
 
 
 class JudgeService:
@@ -51,7 +56,7 @@ class JudgeService:
         torch.set_num_threads(threads)
         self.judge_model: Served = load_judge(Path(folder), choose_device(device))
 
-    def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
+    def judge(self, requests: Sequence[Any]) -> list[Judgement]:
         self.calls += 1
         began = time.perf_counter()
         verdicts = self.judge_model.judge(requests)
@@ -92,7 +97,7 @@ def start_service(service: type, name: str, config: Share, restarts: int, *argum
 
 
 class RemoteJudge:
-    """A `Judge` that asks a named actor; picklable, found by name, patient while the actor restarts.
+    """A `Judge` or `PromptJudge` that asks a named actor; picklable, found by name, patient while the actor restarts.
 
     A process that hangs for `timeout` seconds is replaced and asked once more; without an answer even then, every
     request gets the status `JUDGE_FAILED`. `method` is what it is asked for: `judge`, or another with the same form;
@@ -115,7 +120,7 @@ class RemoteJudge:
             self._version = str(self._ask("version"))
         return self._version
 
-    def judge(self, requests: Sequence[JudgeRequest]) -> list[Judgement]:
+    def judge(self, requests: Sequence[Any]) -> list[Judgement]:
         try:
             verdicts: list[Judgement] = self._ask(self.method, list(requests))
             return verdicts

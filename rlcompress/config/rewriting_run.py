@@ -46,6 +46,9 @@ class SftConfig(Section):
     pairs: str = Field("rules", description="rules, teacher, or a .jsonl or .parquet file with prompt and compressed")
     teacher: LanguageConfig | None = Field(None, description="pairs teacher: the model that is asked to shorten")
     learning: FineTuningConfig = FineTuningConfig()
+    workers: Positive = Field(1, description="Ray Train workers that share each batch; what is learned stays the same")
+    cpus: float = Field(1.0, ge=0, description="Ray CPUs of a worker and, rounded up, its torch threads")
+    gpus: float = Field(0.0, ge=0, description="Ray GPUs of a worker")
 
 
 class SolverConfig(EvaluatorConfig):

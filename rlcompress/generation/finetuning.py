@@ -22,6 +22,7 @@ from rlcompress.generation.prompting import Prompt
 from rlcompress.generation.teacher_forcing import given_logp, output_logp, packed
 from rlcompress.generation.writing import Insert
 from rlcompress.models.descent import Descent
+from rlcompress.models.parallel import added_up, place
 from rlcompress.models.training import SCHEDULES, seeded
 
 Pair = tuple[Sequence[int], Sequence[int]]  # ids of a prompt, ids of its completion with the end token
@@ -130,8 +131,11 @@ def learning_rate(config: FineTuningConfig, step: int) -> float:
 
 def loss_of(language: LanguageModel, pairs: Sequence[Pair]) -> float:
     """Mean nats a token of the completions; nothing learns from it."""
-    logps = given_logp(language, [prompt for prompt, _ in pairs], [completion for _, completion in pairs])
-    return -float(np.concatenate(logps).mean())
+    number, workers = place()
+    mine = pairs[number::workers]
+    logps = given_logp(language, [prompt for prompt, _ in mine], [completion for _, completion in mine])
+    total = added_up(float(sum(logp_O.sum() for logp_O in logps)), language.device)
+    return -total / sum(len(completion) for _, completion in pairs)
 
 
 def _batches(pairs: Sequence[Pair], config: FineTuningConfig) -> Iterator[list[Pair]]:

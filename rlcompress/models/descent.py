@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlcompress.errors import UserError
 from rlcompress.machine.memory import give_back_memory, is_out_of_memory
+from rlcompress.models.parallel import add_up_gradients, added_up, share
 from rlcompress.models.training_state import random_states, set_random_states
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -32,7 +33,8 @@ class Descent(Generic[Model]):
     """AdamW on the mean nats of the dropped tokens; weights and moments stay float32 in every precision.
 
     `rows` is the most rows of one forward and backward. It is halved when memory runs out, and the update starts
-    again, with the same dropout as if it had been so small from the start: no row is lost.
+    again, with the same dropout as if it had been so small from the start: no row is lost. Where several workers learn,
+    each is given whole batches, takes its share of the rows, and all make the same step.
     """
 
     def __init__(
@@ -47,23 +49,25 @@ class Descent(Generic[Model]):
         self.device = next(model.parameters()).device
         if precision == "float16" and self.device.type != "cuda":
             raise UserError(
-                f"judges: precision float16 needs a CUDA device and this is {self.device.type}: use bfloat16 or float32"
+                f"precision float16 needs a CUDA device and this is {self.device.type}: use bfloat16 or float32"
             )
         self.autocast = None if precision == "float32" else getattr(torch, precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "float16")
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(learned, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         self.rows = rows
 
     def step(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor, learning_rate: float) -> float:
         """Descend once; the loss in bits a dropped token, NaN where nothing is dropped and nothing was done."""
-        batch = [tensor.to(self.device) for tensor in (ids_BT, kept_BT, valid_BT)]
+        batch = [share(tensor).to(self.device) for tensor in (ids_BT, kept_BT, valid_BT)]
         dropped = int((valid_BT & ~kept_BT).sum())
         if not dropped:
             return float("nan")
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss = self._gradients(batch, dropped)
+        loss = added_up(self._gradients(batch, dropped), self.device)
         self.scaler.unscale_(self.optimizer)
+        add_up_gradients(self.model.parameters())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -73,7 +77,7 @@ class Descent(Generic[Model]):
         """Gradients of the batch's mean, and the mean in nats."""
         drawn = random_states(self.device)
         while True:
-            size = min(self.rows or len(batch[0]), len(batch[0]))
+            size = min(self.rows or len(batch[0]), len(batch[0])) or 1  # a share may be empty
             self.optimizer.zero_grad(set_to_none=True)
             try:
                 return sum(
