@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from policies.text_grpo import TextGRPOConfig
 from ray.tune.registry import register_env
 
 from cluster.encoders import told_folder
 from cluster.services import RemoteJudge
 from envs.masking_vector import TokenMaskingVector
+from envs.rewriting_vector import PromptRewritingVector
 from policies.algorithm import CompressorAlgorithm
 from policies.grpo import GRPOConfig
 from policies.ppo import PPOConfig
@@ -19,6 +21,8 @@ from policies.reinforce import ReinforceConfig
 from policies.row_view import RowView
 from policies.texts import TextTable
 from rlcompress.artifact import EMBEDDER, WEIGHTS
+from rlcompress.config.generating import LanguageConfig
+from rlcompress.config.rewriting_run import RewritingRun
 from rlcompress.config.schema import GROUPED, RewardConfig, RunConfig
 from rlcompress.data.dataset import load_split
 from rlcompress.judges.silent import NONE, SilentJudge
@@ -27,7 +31,7 @@ from rlcompress.rewards.importance import count_words
 from rlcompress.rewards.reward import Reward
 from rlcompress.text.segment import Segmenter
 
-ENV = "rlcompress/TokenMasking-v0"
+ENV, REWRITING = "rlcompress/TokenMasking-v0", "rlcompress/PromptRewriting-v0"
 
 
 def make_env(context: Mapping[str, Any]) -> TokenMaskingVector:
@@ -110,6 +114,51 @@ def build_algorithm(
         sampler=config.env.sampler,
         reward=config.reward,
         texts=functools.partial(load_texts, env_config["data"], config.env.granularity, config.env.protect),
+    )
+    built: CompressorAlgorithm[Any] = algorithm.build_algo()
+    return built
+
+
+def make_rewriting_env(context: Mapping[str, Any]) -> PromptRewritingVector:
+    """The environment of one runner that rewrites, built where it runs from paths and names only."""
+    return PromptRewritingVector(
+        context["num_envs"],
+        samples=context["samples_per_prompt"],
+        examples=load_split(Path(context["data"]), "train"),
+        evaluator=RemoteJudge(context["evaluator"], context["timeout"], key="evaluator.timeout"),
+        tokenizer=load_tokenizer(context["reader"]),
+        reward=context["reward"],
+        rates=context["rates"],
+    )
+
+
+def build_rewriting_algorithm(
+    config: RewritingRun, data: Path, prompts: int, evaluator: RemoteJudge, reader: Path, start: LanguageConfig
+) -> CompressorAlgorithm[Any]:
+    """The learner, its runners and their environments; the policy is `start`, a whole model or adapters."""
+    register_env(REWRITING, make_rewriting_env)
+    env_config = {
+        "data": str(data.resolve()),
+        "evaluator": evaluator.name,
+        "timeout": evaluator.timeout,
+        "reader": str(reader.resolve()),
+        "reward": config.reward.model_dump(),
+        "rates": config.env.rates,
+    }
+    module_config = {
+        "language": start.model_dump(),
+        "template": config.policy.template.model_dump(),
+        "decoding": {"max_new_tokens": config.policy.max_new_tokens},
+    }
+    algorithm = TextGRPOConfig().run(
+        learner=config.learner,
+        resources=config.resources,
+        rates=config.env.rates,
+        prompts=prompts,
+        seed=config.seed,
+        env=REWRITING,
+        env_config=env_config,
+        module_config=module_config,
     )
     built: CompressorAlgorithm[Any] = algorithm.build_algo()
     return built

@@ -13,10 +13,12 @@ from cluster.asking import baseline_methods
 from cluster.judges import ready_judges
 from cluster.measuring import Bench, measured
 from cluster.probing import probes, with_original
+from cluster.rewriting_evaluation import evaluate as evaluate_rewriting_run
 from cluster.session import ray_session
 from rlcompress.artifact import read_manifest
 from rlcompress.baselines import BASELINES, Method, require_baselines
 from rlcompress.compressor import Compressor, CompressorMethod
+from rlcompress.config.rewriting_run import RewritingRun
 from rlcompress.config.schema import EvaluateConfig, RunConfig
 from rlcompress.data.dataset import trained_hashes
 from rlcompress.data.readers import read_rows
@@ -25,7 +27,7 @@ from rlcompress.judges.build import judge_from_name, load_judge
 from rlcompress.judges.reconstruction import ReconstructionJudge
 from rlcompress.judges.silent import SilentJudge
 from rlcompress.measuring.evaluation import refuse_trained
-from rlcompress.recording.directory import RunDirectory, find_artifact
+from rlcompress.recording.directory import RunDirectory, find_artifact, open_run
 from rlcompress.reporting.report import write_report
 from rlcompress.words import Example
 
@@ -46,7 +48,8 @@ def evaluate(
     """Evaluate a run, or an artifact alone, on its held-out split or on a file; returns the folder of the results.
 
     Args:
-        target: a run directory or an artifact folder.
+        target: a run directory or an artifact folder. A run that rewrites has an evaluation of its own kind, for which
+            `judge`, `slices`, `metrics` and `reader` mean nothing.
         data: a file that `read_rows` understands; None takes the run's test split.
         rates: instead of `evaluate.rates`.
         seeds: instead of `evaluate.seeds`.
@@ -62,8 +65,16 @@ def evaluate(
         UserError: nothing to evaluate, no judge, rows that were trained on, an unknown method, a metric that cannot be
             computed.
     """
+    found = open_run(target) if (Path(target) / "config.yaml").is_file() else None
+    if found is not None and isinstance(found.config, RewritingRun):
+        masking_alone = {"judge": judge, "slices": slices, "metrics": metrics, "reader": reader}
+        if given := [f"--{name}" for name, value in masking_alone.items() if value is not None]:
+            raise UserError(f"{target} is a run that rewrites, which its own evaluator judges: give no {given[0]}")
+        rewriting = RunDirectory(found.path, found.config)
+        asked = {"rates": rates, "seeds": seeds, "methods": methods}
+        return evaluate_rewriting_run(rewriting, data, **asked, out=out, skip_trained=skip_trained)
     artifact = find_artifact(target)
-    run = RunDirectory.open(target) if (Path(target) / "config.yaml").is_file() else None
+    run = None if found is None else RunDirectory.open(target)
     if run is None and (judge is None or data is None):
         raise UserError(f"{target} is an artifact alone: give --judge MODEL and --data FILE, or evaluate its run")
     config = chosen(run.config if run else RunConfig(), rates, seeds, methods, slices, metrics, reader)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from rlcompress.config.files import load_config
+from rlcompress.config.files import load_run
 from rlcompress.config.profiles import AUTO
 from rlcompress.config.schema import SubmitConfig
 from rlcompress.errors import UserError
@@ -48,7 +48,7 @@ def submit(
     Raises:
         UserError: too large an upload, nobody at the address, or a cluster that refuses the token.
     """
-    config = load_config(config_path, overrides, [name for name in profiles if name != AUTO])
+    config = load_run(config_path, overrides, [name for name in profiles if name != AUTO])
     root = Path.cwd()
     _require_checkout(root, config_path)
     _require_small(root, config.submit)

@@ -35,7 +35,7 @@ from rlcompress.rewards.solving import Outcome, tally
 from rlcompress.words import Solve
 
 ROLE = "evaluator"  # its folder among the run's judges
-_RECORD, _MODEL, _READER = "evaluator.json", "model", "reader"
+_RECORD, _MODEL, READER = "evaluator.json", "model", "reader"
 _VALIDATED = 200  # problems that a built-in evaluator is validated on while it learns
 _GATED = 200  # validation problems, at most, that an evaluator is held to its gate with
 
@@ -61,7 +61,7 @@ def settings_of(folder: Path) -> EvaluatorConfig:
 
 def reader_of(folder: Path) -> TextTokenizer:
     """The evaluator's tokenizer, which counts the lengths of prompts and rewrites."""
-    return load_tokenizer(str(folder / _READER))
+    return load_tokenizer(str(folder / READER))
 
 
 def solved_share(folder: Path) -> float:
@@ -120,7 +120,7 @@ def _make(config: RewritingRun, data: Path, cached: Path | None, folder: Path) -
     with publishing(folder) as made:
         if cached is not None:
             shutil.copytree(cached, made / _MODEL)
-        load_tokenizer(asked.model).save(made / _READER)
+        load_tokenizer(asked.model).save(made / READER)
         share = solves(evaluator, problems.split("validation")[:_GATED])
         record = {"settings": bare.model_dump(mode="json"), "solves": share}
         (made / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")

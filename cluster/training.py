@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from cluster import masking, placement
+from cluster import masking, placement, rewriting
 from cluster.evaluating import report
 from cluster.session import cluster_address, ray_session
 from rlcompress.config.families import AnyRun
+from rlcompress.config.rewriting_run import RewritingRun
 from rlcompress.config.schema import RunConfig
 from rlcompress.data.manifest import Manifest
 from rlcompress.recording.directory import RunDirectory, free_path, interrupted, open_run
@@ -52,7 +53,7 @@ class Family(Protocol):
         ...
 
 
-FAMILIES: dict[type[AnyRun], Family] = {RunConfig: masking}
+FAMILIES: dict[type[AnyRun], Family] = {RunConfig: masking, RewritingRun: rewriting}
 
 
 def train(

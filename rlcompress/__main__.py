@@ -23,6 +23,7 @@ from rlcompress.options import parser
 
 if TYPE_CHECKING:
     from rlcompress.compressor import Compressor
+    from rlcompress.config.families import AnyRun
     from rlcompress.config.schema import RunConfig
 
 FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
@@ -90,12 +91,12 @@ def _config_show(arguments: Arguments) -> None:
 
 
 def _config_check(arguments: Arguments) -> int:
-    from rlcompress.config.files import load_config
+    from rlcompress.config.files import load_run
 
     status, profiles = 0, _profiles(arguments)
     for file in arguments.files:
         try:
-            load_config(file, profiles=profiles)
+            load_run(file, profiles=profiles)
             print(f"ok {file}")
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -125,7 +126,7 @@ def _data(arguments: Arguments) -> None:
 
 
 def _judges(arguments: Arguments) -> None:
-    print(_upstairs("cluster", arguments.command).train_judges(_config(arguments), out=arguments.out))
+    print(_upstairs("cluster", arguments.command).train_judges(_masking_config(arguments), out=arguments.out))
 
 
 def _sft(arguments: Arguments) -> None:
@@ -149,7 +150,7 @@ def _train(arguments: Arguments) -> None:
     print(run.path)
 
 
-def _train_config(arguments: Arguments) -> RunConfig:
+def _train_config(arguments: Arguments) -> AnyRun:
     if arguments.resume is None:
         if arguments.checkpoint is not None:
             raise UserError("--checkpoint names a checkpoint of the run in --resume RUN: give that too")
@@ -157,12 +158,12 @@ def _train_config(arguments: Arguments) -> RunConfig:
     if arguments.config is not None or arguments.set or arguments.profile or arguments.overwrite:
         given = "CONFIG, --set, --profile or --overwrite"
         raise UserError(f"--resume goes on with the configuration of its run: give no {given}")
-    from rlcompress.recording.directory import RunDirectory
+    from rlcompress.recording.directory import open_run
 
-    return RunDirectory.open(arguments.resume).config
+    return open_run(arguments.resume).config
 
 
-def _plan(config: RunConfig) -> str:
+def _plan(config: AnyRun) -> str:
     from rlcompress.config.files import dump_yaml
     from rlcompress.config.show import derived
 
@@ -176,20 +177,20 @@ def _plan(config: RunConfig) -> str:
 
 
 def _status(arguments: Arguments) -> None:
-    from rlcompress.recording.directory import RunDirectory, index
+    from rlcompress.recording.directory import index, open_run
 
     if (arguments.run_path or "").startswith(JOB_PREFIX):
         print(_upstairs("cluster", "status JOB").job_status(arguments.run_path, arguments.address))
         return
     if arguments.run_path is not None:
-        print(RunDirectory.open(arguments.run_path).summary())
+        print(open_run(arguments.run_path).summary())
         return
     runs = index(arguments.runs)
     if not runs:
         print(f"no runs in {arguments.runs}")
     for line in runs:
         path = Path(arguments.runs) / line["name"]
-        state = RunDirectory.open(path).state()["state"] if (path / "config.yaml").is_file() else "gone"
+        state = open_run(path).state()["state"] if (path / "config.yaml").is_file() else "gone"
         print(f"{line['created']}  {state:<9} {path}")
 
 
@@ -214,7 +215,7 @@ def _evaluate(arguments: Arguments) -> None:
 
 def _baselines(arguments: Arguments) -> None:
     cluster = _upstairs("cluster", arguments.command)
-    config = _config(arguments)
+    config = _masking_config(arguments)
     keys = ("data", "rates", "methods", "seeds", "out", "slices", "metrics", "reader")
     print(cluster.baselines(config, **{key: getattr(arguments, key) for key in keys}))
 
@@ -300,7 +301,7 @@ def _speed(arguments: Arguments) -> None:
 
 
 def _tune(arguments: Arguments) -> None:
-    print(_upstairs("cluster", arguments.command).tune(_config(arguments), out=arguments.out))
+    print(_upstairs("cluster", arguments.command).tune(_masking_config(arguments), out=arguments.out))
 
 
 def _serve(arguments: Arguments) -> None:
@@ -309,7 +310,7 @@ def _serve(arguments: Arguments) -> None:
     app = _upstairs("serve.app", arguments.command)
     named = {"serve.host": arguments.host, "serve.port": arguments.port}
     arguments.set += [f"{key}={value}" for key, value in named.items() if value is not None]
-    settings = _config(arguments).serve
+    settings = _masking_config(arguments).serve
     app.run(find_artifact(arguments.target), host=settings.host, port=settings.port, settings=settings)
 
 
@@ -321,7 +322,14 @@ def _submit(arguments: Arguments) -> None:
     print(f"job        {job}\nnext       {shlex.join(['python', '-m', 'rlcompress', 'status', job, *where])}")
 
 
-def _config(arguments: Arguments) -> RunConfig:
+def _config(arguments: Arguments) -> AnyRun:
+    from rlcompress.config.files import load_run
+
+    return load_run(arguments.config, arguments.set, _profiles(arguments))
+
+
+def _masking_config(arguments: Arguments) -> RunConfig:
+    """For commands that are of masking alone."""
     from rlcompress.config.files import load_config
 
     return load_config(arguments.config, arguments.set, _profiles(arguments))

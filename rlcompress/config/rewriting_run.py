@@ -18,7 +18,7 @@ from rlcompress.config.generating import (
 from rlcompress.config.learning import GROUPED, LearnerConfig
 from rlcompress.config.rewriting import RewriteRewardConfig
 from rlcompress.config.running import Run
-from rlcompress.config.section import Fraction, Positive, Rate, Section
+from rlcompress.config.section import Fraction, NonNegative, Positive, Rate, Section
 
 BUILTIN = "builtin:llama"
 CALCULATOR = "rlcompress.problems.calculator:insertion"
@@ -46,6 +46,9 @@ class SftConfig(Section):
     pairs: str = Field("rules", description="rules, teacher, or a .jsonl or .parquet file with prompt and compressed")
     teacher: LanguageConfig | None = Field(None, description="pairs teacher: the model that is asked to shorten")
     learning: FineTuningConfig = FineTuningConfig()
+    continued: NonNegative = Field(
+        0, description="more updates from there on, measured beside as continued_sft: what the same compute would bring"
+    )
     workers: Positive = Field(1, description="Ray Train workers that share each batch; what is learned stays the same")
     cpus: float = Field(1.0, ge=0, description="Ray CPUs of a worker and, rounded up, its torch threads")
     gpus: float = Field(0.0, ge=0, description="Ray GPUs of a worker")
@@ -72,6 +75,7 @@ class RewritingEvaluateConfig(Section):
         ("identity", "random", "stopwords", "self_information", "zero_shot", "sft_only"),
         description="beside the trained policy; those that keep words do so at its achieved rate",
     )
+    masking: str | None = Field(None, description="a masking run or artifact, measured as the method masking")
     texts: Positive | None = Field(None, description="held-out problems used; none takes all")
     seeds: Positive = Field(3, description="seeds of the stochastic baselines")
     bootstrap: Positive = Field(2000, ge=100, description="bootstrap draws")
