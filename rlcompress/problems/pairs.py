@@ -1,4 +1,4 @@
-"""Pairs to imitate, (prompt, shorter prompt): made by rule or read from a file, checked, and none from evaluation."""
+"""Pairs to imitate, (prompt, shorter prompt): by rule, by a teacher or from a file; checked, and none from evaluation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rlcompress.data.dataset import row_hash, text_hash
 from rlcompress.data.tables import TABLES
@@ -13,14 +14,18 @@ from rlcompress.errors import UserError
 from rlcompress.problems.problem import WordProblem
 from rlcompress.problems.shortening import LEVELS, shorten
 from rlcompress.problems.surviving import number_change, question_stays
-from rlcompress.words import Example
+from rlcompress.words import Example, Unfinished
+
+if TYPE_CHECKING:
+    from rlcompress.baselines.rewriting import Rewriter
 
 FIELDS = ("prompt", "compressed")
+TEACHER = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt and a shorter one that means the same; `origin` is a level of the rules, or file and line."""
+    """A prompt and a shorter one that means the same; `origin` is a level of the rules, `teacher`, or file and line."""
 
     prompt: str
     compressed: str
@@ -39,6 +44,21 @@ def pairs_by_rule(problems: Iterable[WordProblem], levels: Sequence[str] = tuple
     """One pair a problem and level. Of a problem its text alone is used, never which sentences it needs."""
     for problem in problems:
         yield from (Pair(problem.text, shorten(problem.text, level), level) for level in levels)
+
+
+def pairs_by_teacher(rewriter: Rewriter, problems: Sequence[WordProblem], rates: Sequence[float]) -> Iterator[Pair]:
+    """One pair a problem and rate, as far as the teacher ended its text; whether it is any good says `checked_pairs`.
+
+    Args:
+        rewriter: of a larger model, say, or of rules. It is asked once, and reads texts alone.
+        problems: to rewrite.
+        rates: tokens out / tokens in that it is asked for.
+    """
+    texts = [problem.text for problem in problems] * len(rates)
+    asked = [rate for rate in rates for _ in problems]
+    for text, rewrite in zip(texts, rewriter(texts, asked), strict=True):
+        if not isinstance(rewrite, Unfinished):
+            yield Pair(text, rewrite, TEACHER)
 
 
 def pairs_from_file(path: str | Path) -> list[Pair]:

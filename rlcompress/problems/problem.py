@@ -28,7 +28,8 @@ class Clause:
 class WordProblem:
     """A prompt with its question inside, and the solution in GSM8K's notation, which ends in `#### 190`.
 
-    `clauses` and `template` are known of generated problems only.
+    `clauses` are known of generated problems only. `template` is what a problem shares with others like it: the order of
+    the steps of a generated one, the group of a row; empty where it stands for itself.
 
     Raises:
         ValueError: the solution ends in no number.
@@ -70,7 +71,7 @@ class WordProblem:
 
 
 def problem_of(example: Example) -> WordProblem:
-    """The problem in a prepared row, whose answer is a solution or a number alone.
+    """The problem in a prepared row, whose answer is a solution or a number alone; its template is the row's group.
 
     Raises:
         UserError: the row has no answer, or one without a number; the message names it.
@@ -78,8 +79,9 @@ def problem_of(example: Example) -> WordProblem:
     if example.answer is None:
         raise UserError(f"{example.id}: the row has no answer: give each row a solution that ends in `#### 42`")
     asked = f"{example.text} {example.question}" if example.question else example.text
+    template = "" if example.group == example.id else example.group
     try:
-        return WordProblem(example.id, asked, example.answer, source="rows")
+        return WordProblem(example.id, asked, example.answer, source="rows", template=template)
     except ValueError as error:
         raise UserError(str(error)) from None
 

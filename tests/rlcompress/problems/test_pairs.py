@@ -18,11 +18,12 @@ from rlcompress.problems.pairs import (
     evaluation_hashes,
     fault,
     pairs_by_rule,
+    pairs_by_teacher,
     pairs_from_file,
 )
-from rlcompress.problems.shortening import LEVELS
+from rlcompress.problems.shortening import LEVELS, shorten
 from rlcompress.problems.surviving import number_change
-from rlcompress.words import Example
+from rlcompress.words import Example, Unfinished
 
 PROMPT = "Please read: Tom has 12 red apples and he eats 5. How many apples are left?"
 SHORT = "Tom 12 red apples, eats 5. How many apples left?"
@@ -45,6 +46,36 @@ def test_labels_of_the_sentences_are_never_looked_at():
     problems = generated_problems(10)
     blind = [replace(problem, clauses=(), template="") for problem in problems]
     assert list(pairs_by_rule(blind)) == list(pairs_by_rule(problems))
+
+
+class Teacher:
+    """Strong below one half, else light; cuts off what it writes of the first problem, and tells Tom's answers."""
+
+    def __init__(self, first):
+        self.first, self.calls = first, []
+
+    def __call__(self, prompts, rates):
+        self.calls.append(list(zip(prompts, rates, strict=True)))
+        return [self.one(prompt, rate) for prompt, rate in self.calls[-1]]
+
+    def one(self, prompt, rate):
+        text = shorten(prompt, "strong" if rate < 0.5 else "light")
+        return Unfinished(text) if prompt == self.first else f"{text} It is 7777." if "Tom" in prompt else text
+
+
+def test_a_teacher_is_asked_once_and_checked_like_everybody():
+    problems = generated_problems(40)
+    teacher = Teacher(problems[0].text)
+    pairs = list(pairs_by_teacher(teacher, problems, (0.3, 0.7)))
+    assert teacher.calls == [[(problem.text, rate) for rate in (0.3, 0.7) for problem in problems]]
+    assert len(pairs) == 2 * 39
+    assert {pair.origin for pair in pairs} == {"teacher"}
+    assert pairs[0] == Pair(problems[1].text, teacher.one(problems[1].text, 0.3), "teacher")
+    toms = sum("Tom" in problem.text for problem in problems[1:])
+    assert toms
+    checked = checked_pairs(pairs, evaluation_hashes(problems[1:2]))
+    assert checked.dropped["has a new number"] + checked.dropped["stands in the evaluation"] >= 2 * toms
+    assert not any("7777" in pair.compressed for pair in checked.pairs)
 
 
 def test_evaluated_prompts_are_left_out_whatever_their_case_and_spaces():

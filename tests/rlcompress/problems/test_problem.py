@@ -18,6 +18,13 @@ def test_a_row_carries_all_that_is_needed():
         assert (again.text, again.answer, again.results) == (problem.text, problem.answer, problem.results)
         assert again.question == problem.question
         assert again.clauses == ()
+        assert again.template == problem.template != ""
+        assert again.example() == problem.example()
+
+
+def test_a_row_that_is_its_own_group_has_no_template():
+    assert problem_of(Example("a#1", "How many?", answer="3", group="a#1")).template == ""
+    assert problem_of(Example("a#1", "How many?", answer="3", group="a")).template == "a"
 
 
 def test_a_row_with_its_question_apart_and_a_plain_answer():
