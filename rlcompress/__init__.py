@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rlcompress.compressor import Compressed as Compressed
     from rlcompress.compressor import Compressor as Compressor
     from rlcompress.llmlingua import PromptCompressor as PromptCompressor
+    from rlcompress.rewriter import PromptRewriter as PromptRewriter
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,7 @@ _OFFERED = {
     "Compressor": "rlcompress.compressor",
     "Compressed": "rlcompress.compressor",
     "PromptCompressor": "rlcompress.llmlingua",
+    "PromptRewriter": "rlcompress.rewriter",
 }
 
 

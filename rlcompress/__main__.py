@@ -233,17 +233,44 @@ def _report(arguments: Arguments) -> None:
 
 
 def _compress(arguments: Arguments) -> None:
-    from rlcompress.compressor import Compressor
+    from rlcompress.artifact import is_rewriting
+    from rlcompress.hub import artifact_folder
 
-    compressor = Compressor.from_pretrained(arguments.target, download=arguments.download)
+    if is_rewriting(artifact_folder(arguments.target, download=arguments.download, revision=None, api=None)):
+        shown = _rewritten_shown(arguments)
+    else:
+        from rlcompress.compressor import Compressor
+
+        compressor = Compressor.from_pretrained(arguments.target, download=arguments.download)
+        text = _standard_input()
+        show = _text_shown if arguments.form == "text" else _in_shape
+        shown = show(compressor, text, arguments)
+    sys.stdout.buffer.write(shown.encode("utf-8"))
+    sys.stdout.buffer.flush()
+
+
+def _standard_input() -> str:
     text = sys.stdin.buffer.read().decode("utf-8")  # bytes: a text stream would change line ends
     if not text.strip():
         raise UserError("standard input holds no text: give it as `compress TARGET < prompt.txt`")
-    shown = (
-        _text_shown(compressor, text, arguments) if arguments.form == "text" else _in_shape(compressor, text, arguments)
-    )
-    sys.stdout.buffer.write(shown.encode("utf-8"))
-    sys.stdout.buffer.flush()
+    return text
+
+
+def _rewritten_shown(arguments: Arguments) -> str:
+    """By a rewriting policy, which takes a rate alone."""
+    given = {
+        "--question": arguments.question is not None,
+        "--protect": bool(arguments.protect),
+        "--target-tokens": arguments.target_tokens is not None,
+        f"--form {arguments.form}": arguments.form != "text",
+    }
+    if refused := [name for name, is_given in given.items() if is_given]:
+        raise UserError(f"{arguments.target} holds a rewriting policy, which takes no {refused[0]}: give --rate alone")
+    from rlcompress.rewriter import PromptRewriter
+
+    rewriter = PromptRewriter.from_pretrained(arguments.target, download=arguments.download)
+    [result] = rewriter.rewrite([_standard_input()], 0.5 if arguments.rate is None else arguments.rate)
+    return json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n" if arguments.json else result.text
 
 
 def _text_shown(compressor: Compressor, text: str, arguments: Arguments) -> str:

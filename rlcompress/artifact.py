@@ -20,6 +20,7 @@ from rlcompress.models.scorer import BUILTIN_ENCODERS, TextScorer, UnitScorer, b
 from rlcompress.models.tokenizer import TextTokenizer, load_tokenizer
 
 FORMAT = 1
+REWRITING = "rewriting"  # `kind` of a manifest that is no masking policy's
 MANIFEST, WEIGHTS, EMBEDDER = "manifest.json", "model.safetensors", "embedder"
 
 
@@ -71,6 +72,21 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of an artifact.
 
     Raises:
+        UserError: no manifest, an unreadable one, one of a newer format, or that of a rewriting policy.
+    """
+    data = manifest_data(folder)
+    if data.get("kind") == REWRITING:
+        raise UserError(f"{folder} holds a rewriting policy: load it with rlcompress.PromptRewriter.from_pretrained")
+    try:
+        return Manifest.model_validate(data)
+    except ValueError as error:
+        raise _unreadable(folder, error) from error
+
+
+def manifest_data(folder: Path) -> dict[str, Any]:
+    """The manifest of any artifact, as JSON has it.
+
+    Raises:
         UserError: no manifest, an unreadable one, or one of a newer format.
     """
     file = folder / MANIFEST
@@ -80,12 +96,24 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
-        found = data.get("format") if isinstance(data, dict) else None
-        if found != FORMAT:
-            raise UserError(f"{file} has format {found}, this version reads {FORMAT}: update rlcompress")
-        return Manifest.model_validate(data)
-    except ValueError as error:  # no JSON, no UTF-8, or fields that are not a manifest's
-        raise UserError(f"{file} cannot be read ({str(error).splitlines()[0]}): save the artifact again") from error
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise _unreadable(folder, error) from error
+    found = data.get("format") if isinstance(data, dict) else None
+    if found != FORMAT:
+        raise UserError(f"{file} has format {found}, this version reads {FORMAT}: update rlcompress")
+    return dict(data)
+
+
+def is_rewriting(folder: Path) -> bool:
+    """Whether the artifact in a folder is that of a rewriting policy; False where there is none that can be read."""
+    try:
+        return manifest_data(folder).get("kind") == REWRITING
+    except UserError:
+        return False
+
+
+def _unreadable(folder: Path, error: ValueError) -> UserError:
+    return UserError(f"{folder / MANIFEST} cannot be read ({str(error).splitlines()[0]}): save the artifact again")
 
 
 def load_scorer(folder: Path, device: torch.device) -> tuple[Manifest, TextScorer, TextTokenizer]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlcompress.artifact import Manifest
 from rlcompress.errors import UserError
 from rlcompress.measuring.metrics import METRICS
+
+if TYPE_CHECKING:
+    from rlcompress.rewriter_artifact import RewriterManifest
 
 RESULTS = "results.json"  # beside the weights: what the evaluation of a run said, without its items
 _ARTIFACT = "artifact"  # the folder of a run's trained policy; its prior and warm start have folders of their own
@@ -51,11 +54,6 @@ def name_alone(source: str) -> str:
 
 def model_card(manifest: Manifest, results: Row | None, *, license: str | None, repo_id: str | None) -> str:
     """Markdown with the metadata that the hub reads (`model-index` included)."""
-    import jinja2
-
-    environment = jinja2.Environment(  # Markdown, not HTML: nothing is escaped, and nobody's prompt is in it
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined, autoescape=False
-    )
     training = {
         "data": f"{manifest.data.get('source', 'unknown')} (hash `{manifest.data.get('hash', 'unknown')}`)",
         "rates": ", ".join(f"{rate:g}" for rate in manifest.rates),
@@ -65,7 +63,39 @@ def model_card(manifest: Manifest, results: Row | None, *, license: str | None, 
         "protected always": ", ".join(manifest.protect) or "nothing",
         "seed": manifest.seed,
     }
-    return environment.get_template("card.md.j2").render(
+    return _rendered("card.md.j2", manifest, training, results, license, repo_id)
+
+
+def rewriter_card(manifest: RewriterManifest, results: Row | None, *, license: str | None, repo_id: str | None) -> str:
+    """As `model_card`, of a rewriting policy."""
+    base = manifest.base
+    training = {
+        "data": f"{manifest.data.get('source', 'unknown')} (hash `{manifest.data.get('hash', 'unknown')}`)",
+        "rates": ", ".join(f"{rate:g}" for rate in manifest.rates),
+        "model": f"adapters on {name_alone(base.model)}{f' at {base.revision}' if base.revision else ''}"
+        if base
+        else "whole",
+        "stage": f"{manifest.stage}, iteration {manifest.iteration}",
+        "decoding": f"temperature {manifest.decoding.temperature:g}, at most {manifest.decoding.max_new_tokens} tokens",
+        "seed": manifest.seed,
+    }
+    return _rendered("rewriter_card.md.j2", manifest, training, results, license, repo_id)
+
+
+def _rendered(
+    template: str,
+    manifest: Manifest | RewriterManifest,
+    training: Row,
+    results: Row | None,
+    license: str | None,
+    repo_id: str | None,
+) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(  # Markdown, not HTML: nothing is escaped, and nobody's prompt is in it
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined, autoescape=False
+    )
+    return environment.get_template(template).render(
         front=_front(manifest, results, license),
         manifest=manifest,
         where=repo_id or manifest.name,
@@ -76,7 +106,7 @@ def model_card(manifest: Manifest, results: Row | None, *, license: str | None, 
     )
 
 
-def _front(manifest: Manifest, results: Row | None, license: str | None) -> str:
+def _front(manifest: Manifest | RewriterManifest, results: Row | None, license: str | None) -> str:
     import yaml
 
     front: Row = {"license": license} if license else {}
@@ -121,6 +151,7 @@ def _table(results: Row) -> Row:
         "own": _markdown(own),
         "meanings": [(name, METRICS[name].meaning, METRICS[name].better) for name in metrics],
         "first": metrics[0],
+        "free": METRICS[metrics[0]].source == "evaluator",  # whoever rewrites chooses the length
         "all": _markdown(every),
     }
 

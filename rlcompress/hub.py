@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 _HUB_ID = re.compile(r"[\w\-.]+/[\w\-.]+")
-_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "README.md"]  # no pickle, no code
+_FETCHED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "README.md"]  # no pickle, no code
 
 
 def artifact_folder(path: str | Path, *, download: bool, revision: str | None, api: HfApi | None) -> Path:
@@ -34,6 +34,19 @@ def artifact_folder(path: str | Path, *, download: bool, revision: str | None, a
     if not folder.exists() and isinstance(path, str) and _HUB_ID.fullmatch(path):
         return _snapshot(path, download, revision, api)
     return folder / "artifact" if not (folder / MANIFEST).is_file() and (folder / "artifact").is_dir() else folder
+
+
+def require_free(folder: Path, overwrite: bool) -> None:
+    """Refuse to write an artifact over what is there.
+
+    Raises:
+        UserError: something is there and `overwrite` is off, or it is on and what is there is no artifact.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not overwrite:
+            raise UserError(f"{folder} exists: choose another folder or give overwrite=True")
+        if not (folder / MANIFEST).is_file():
+            raise UserError(f"{folder} holds no artifact and is not overwritten: choose another folder")
 
 
 def _snapshot(repo_id: str, download: bool, revision: str | None, api: HfApi | None) -> Path:
@@ -79,11 +92,7 @@ class Package:
         Raises:
             UserError: something is there and `overwrite` is off, or it is on and what is there is no artifact.
         """
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            if not overwrite:
-                raise UserError(f"{folder} exists: choose another folder or give overwrite=True")
-            if not (folder / MANIFEST).is_file():
-                raise UserError(f"{folder} holds no artifact and is not overwritten: choose another folder")
+        require_free(folder, overwrite)
         with publishing(folder.absolute()) as made:
             self.write(made, license, None)
 

@@ -68,14 +68,14 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One compressed text: what was kept of item number `item`, as character spans of its original."""
+    """One shorter text: what was kept of item number `item`, as character spans of its original; None if rewritten."""
 
     item: int
     method: str
     rate: float
     seed: int
     text: str
-    spans: list[tuple[int, int]]
+    spans: list[tuple[int, int]] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +87,7 @@ class Evaluation:
     judge: str
     examples: list[Example]
     cells: list[Cell]
-    outputs: list[Output] = field(default_factory=list)
+    outputs: Sequence[Output] = field(default_factory=list)
     unavailable: dict[str, str] = field(default_factory=dict)
     passes: dict[str, float] = field(default_factory=dict)  # of each method: model passes a text, the mean over items
     slices: dict[str, list[str]] = field(default_factory=dict)  # by name of a slicing: the label of each item
@@ -173,13 +173,15 @@ def evaluate(
     asked = [probe for probe in probes if any(METRICS[name].source == probe.source for name in chosen)]
     names = [method.name for method in methods]
     assert len(set(names)) == len(names), f"methods must have different names, got {names}"
-    described = _describe(examples, path, skipped)
+    data = described(examples, path, skipped)
+    outputs: list[Output] = []
     result = Evaluation(
         settings,
-        described,
+        data,
         judge.version,
         list(examples),
         [],
+        outputs,
         slices=dict(slices),
         trainings=dict(trainings),
         models={probe.source: probe.version for probe in asked},
@@ -199,7 +201,7 @@ def evaluate(
         result.passes[method.name] = mean_passes(method, bench.units)
         for rate, compressions_SI in compressed.items():
             result.cells.append(bench.measure(method, rate, compressions_SI, adapted))
-            result.outputs.extend(_outputs(method, rate, compressions_SI, settings))
+            outputs.extend(_outputs(method, rate, compressions_SI, settings))
         log.info("measured %s", method.name)
     return result
 
@@ -214,8 +216,8 @@ def _sources(judge: Judge, adapt: Adapt | None, probes: Sequence[Probe]) -> set[
     return sources
 
 
-def _describe(examples: Sequence[Example], path: Path | None, skipped: int) -> dict[str, object]:
-    """Names the data: its hash is that of the file, or of the rows where they came from no file."""
+def described(examples: Sequence[Example], path: Path | None, skipped: int) -> dict[str, object]:
+    """Names the data in results: its hash is that of the file, or of the rows where they came from no file."""
     rows = "\n".join(json.dumps(asdict(example), sort_keys=True) for example in examples)
     return {
         "path": str(path) if path else None,

@@ -17,20 +17,28 @@ from rlcompress.errors import UserError
 from rlcompress.text.bare import bare_words
 from rlcompress.words import Compression, Example, FloatArray, Judgement, Status
 
-Source = Literal["judge", "adapted judge", "reader", "reconstruction"]
+Source = Literal["judge", "adapted judge", "reader", "reconstruction", "evaluator"]
+Better = Literal["lower", "higher", "neither"]
+IDENTITY = "identity"  # the method that keeps the original
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A ratio of two quantities of `QUANTITIES` or `FURTHER`, and which way is better."""
+    """A ratio of two quantities of `QUANTITIES` or `FURTHER`, and which way is better.
+
+    With `quantile` it is that quantile of the numerators of all items in the place of the ratio.
+    """
 
     numerator: str
     denominator: str
-    better: Literal["lower", "higher", "neither"]
+    better: Better
     meaning: str
     needs_answer: bool = False
     source: Source | None = None  # who is asked for its quantities; None: the text shows them
     final: Callable[[FloatArray], FloatArray] | None = None  # makes the figure of the corpus' ratio
+    quantile: float | None = None
+    compared: bool = True  # whether methods are compared in it
+    baseline: str | None = None  # a method that all others are compared with, beside the reference
 
 
 # What is stored of each (method, rate, seed, item): enough to compute every metric again.
@@ -58,9 +66,24 @@ FURTHER = (
     "rougeL",
     "semantic_similarity",
     "reconstructions",
+    "accuracy",
+    "accuracy_original",
+    "accuracy_change",
+    "right_in_other_forms",
+    "solves",
+    "budget_error",
+    "leak_rate",
+    "shut_rate",
+    "fallback_rate",
+    "failed_rate",
+    "rewrites",
 )
 
 _FILLED: Source = "reconstruction"
+_SOLVED: Source = "evaluator"
+_HIGHER: Better = "higher"
+_LOWER: Better = "lower"
+_NEITHER: Better = "neither"
 METRICS: dict[str, Metric] = {
     "distortion_bits": Metric(
         "bits", "tokens", "lower", "bits of the dropped tokens per original token", source="judge"
@@ -91,6 +114,36 @@ METRICS: dict[str, Metric] = {
             ("semantic_similarity", "cosine of the vectors"),
         )
     },
+    "accuracy": Metric(
+        "accuracy", "solves", "higher", "problems that an evaluator solves", True, _SOLVED, baseline=IDENTITY
+    ),
+    **{
+        name: Metric(name, "solves", better, meaning, True, _SOLVED, compared=False)
+        for name, better, meaning in (
+            ("accuracy_original", _HIGHER, "accuracy on the originals of the same problems"),
+            ("accuracy_change", _HIGHER, "accuracy less that on the originals, paired"),
+            ("right_in_other_forms", _NEITHER, "right answers that are not in the strict form"),
+        )
+    },
+    **{
+        name: Metric(name, "rewrites", _LOWER, meaning, source=_SOLVED, compared=False)
+        for name, meaning in (
+            ("budget_error", "|achieved − requested rate|, the mean"),
+            ("leak_rate", "rewrites that tell a result"),
+            ("shut_rate", "rewrites that shut a gate"),
+            ("fallback_rate", "rewrites that did not end: the original comes back"),
+            ("failed_rate", "problems on which the evaluator failed"),
+        )
+    },
+    "budget_error_p95": Metric(
+        "budget_error",
+        "rewrites",
+        "lower",
+        "|achieved − requested rate| that one in twenty exceeds",
+        source=_SOLVED,
+        quantile=0.95,
+        compared=False,
+    ),
 }
 ADAPTED = "distortion_bits_adapted"
 SHARED_METRICS = ("distortion_bits", "token_accuracy", "achieved_rate", "answer_retention", "answer_span")
@@ -99,6 +152,7 @@ _MENDS: dict[Source, str] = {
     "judge": "judges.heldout.model is none: name a judge",
     "adapted judge": "no judge is adapted: set evaluate.adapt_steps above 0",
     "reader": "no reader is there: set evaluate.reader, or give --reader MODEL",
+    "evaluator": "only rewritten prompts are given to an evaluator to solve",
     "reconstruction": "nobody fills in what was dropped: name a model in judges.heldout.model or --judge",
 }
 

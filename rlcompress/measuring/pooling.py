@@ -20,6 +20,7 @@ from rlcompress.measuring.summary import Row, comparison_rows, groups, rounded, 
 from rlcompress.measuring.tables import mark
 
 _APART = ("seed", "name", "runs")  # what trainings of one method may differ in
+_KEY = ("method", "against", "rate", "metric")  # of a comparison
 _SEED = re.compile(r"[-_. ]?(?:seed)?[-_. ]?\d+$")
 
 
@@ -80,9 +81,9 @@ def chain(evaluations: Sequence[Evaluation], comparisons: Sequence[Sequence[Row]
 
 def _together(whole: Evaluation, evaluations: Sequence[Evaluation], comparisons: Sequence[Sequence[Row]]) -> Row:
     document = summarise(whole)
-    alone = [{(row["against"], row["rate"], row["metric"]): row for row in rows} for rows in comparisons]
+    alone = [{tuple(row[key] for key in _KEY): row for row in rows} for rows in comparisons]
     for row in document["comparisons"]:
-        each = [rows[row["against"], row["rate"], row["metric"]] for rows in alone]
+        each = [rows[tuple(row[key] for key in _KEY)] for rows in alone]
         differences = [float("nan") if one["difference"] is None else one["difference"] for one in each]
         _, low, high = over_seeds(differences, whole.settings.level)
         row["marks"] = "".join(mark(one) for one in each)

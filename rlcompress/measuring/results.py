@@ -164,7 +164,10 @@ def _require_alike(paths: Sequence[Path], evaluations: Sequence[Evaluation]) -> 
 
 
 def _own_comparisons(paths: Sequence[Path], name: Callable[[str], str]) -> list[list[Row]]:
-    return [[row | {"against": name(row["against"])} for row in load_results(path)["comparisons"]] for path in paths]
+    return [
+        [row | {key: name(row[key]) for key in ("method", "against")} for row in load_results(path)["comparisons"]]
+        for path in paths
+    ]
 
 
 def _renamed(evaluation: Evaluation, name: Callable[[str], str]) -> Evaluation:

@@ -89,6 +89,10 @@ def _request(problem: WordProblem, text: str) -> Solve:
     return Solve(text, plain(problem.answer) or str(problem.answer))
 
 
+def _change(row: MeasuredRewrite) -> float:
+    return correct(row.after, row.gold) - correct(row.before, row.gold)
+
+
 def _other_form(outcome: Outcome, gold: Fraction) -> float:
     return float(not outcome.failed and outcome.answer.value == gold and not outcome.answer.strict)
 
@@ -97,6 +101,7 @@ def _other_form(outcome: Outcome, gold: Fraction) -> float:
 QUANTITIES: dict[str, Callable[[MeasuredRewrite], tuple[float, float]]] = {
     "accuracy": lambda r: (correct(r.after, r.gold), 1.0) if r.judged else (0.0, 0.0),
     "accuracy_original": lambda r: (correct(r.before, r.gold), 1.0) if r.judged else (0.0, 0.0),
+    "accuracy_change": lambda r: (_change(r), 1.0) if r.judged else (0.0, 0.0),
     "right_in_other_forms": lambda r: (_other_form(r.after, r.gold), float(r.judged)),
     "achieved_rate": lambda r: (float(r.tokens_out), float(r.tokens_in)),
     "budget_error": lambda r: (abs(kept_fraction(r.tokens_in, r.tokens_out) - r.target), 1.0),
@@ -120,7 +125,9 @@ def figures(rows: Sequence[MeasuredRewrite], *, draws: int = 2000, seed: int = 0
     found = {}
     for name in QUANTITIES:
         numerator_I, denominator_I = columns(rows, name)
-        found[name] = ratio_interval(numerator_I, denominator_I, groups_I, draws=draws, seed=seed)
+        counts_I = denominator_I > 0
+        kept = [values_I[counts_I] for values_I in (numerator_I, denominator_I)]
+        found[name] = ratio_interval(*kept, groups_I[counts_I], draws=draws, seed=seed)
     return found
 
 

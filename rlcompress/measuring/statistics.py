@@ -6,7 +6,7 @@ is of the very statistic that is reported: sum of numerators / sum of denominato
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,10 +55,14 @@ def _counts(n_groups: int, first_draw: int, draws: int, seed: int) -> FloatArray
 
 def resampled_sums(values_KM: FloatArray, draws: int, seed: int) -> FloatArray:
     """Sums [D, M] of M quantities over groups drawn with replacement; equal K and seed draw the same groups."""
-    n_groups = len(values_KM)
+    return np.concatenate([counts_DK @ values_KM for counts_DK in _blocks(len(values_KM), draws, seed)])
+
+
+def _blocks(n_groups: int, draws: int, seed: int) -> Iterator[FloatArray]:
+    """Counts [D, K] of all draws, as many at once as fit."""
     step = max(1, _BLOCK // n_groups)
-    blocks = [_counts(n_groups, start, min(step, draws - start), seed) @ values_KM for start in range(0, draws, step)]
-    return np.concatenate(blocks)
+    for start in range(0, draws, step):
+        yield _counts(n_groups, start, min(step, draws - start), seed)
 
 
 def _ratio(numerator: FloatArray, denominator: FloatArray, final: Transform | None = None) -> FloatArray:
@@ -96,6 +100,31 @@ def ratio_interval(
         return Interval(mean, NAN, NAN)
     drawn_DM = resampled_sums(sums_KM, draws, seed)
     return Interval(mean, *_percentiles(_ratio(drawn_DM[:, 0], drawn_DM[:, 1], final), level))
+
+
+def quantile_interval(
+    values_I: FloatArray, groups_I: IntArray, quantile: float, *, draws: int, seed: int, level: float = 0.95
+) -> Interval:
+    """Cluster bootstrap of a quantile of all values, as numpy's `quantile` interpolates it; NaN of none."""
+    if not len(values_I):
+        return Interval(NAN, NAN, NAN)
+    mean = float(np.quantile(values_I, quantile))
+    order_I = np.argsort(values_I, kind="stable")
+    sorted_I = values_I[order_I]
+    names, dense_I = np.unique(groups_I, return_inverse=True)
+    if len(names) < 2:
+        return Interval(mean, NAN, NAN)
+    drawn = []
+    for counts_DK in _blocks(len(names), draws, seed):
+        up_to_DI = counts_DK[:, dense_I[order_I]].cumsum(1)  # how many values a draw has up to each
+        place_D = quantile * (up_to_DI[:, -1] - 1)
+        below_D = np.floor(place_D)
+        first_D, second_D = (
+            sorted_I[(up_to_DI <= place_D1).sum(1)]
+            for place_D1 in (below_D[:, None], np.minimum(below_D + 1, up_to_DI[:, -1] - 1)[:, None])
+        )
+        drawn.append(first_D + (second_D - first_D) * (place_D - below_D))
+    return Interval(mean, *_percentiles(np.concatenate(drawn), level))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from rlcompress.measuring.evaluation import Cell, Evaluation
+from rlcompress.measuring.evaluation import Cell, Evaluation, Settings
 from rlcompress.measuring.metrics import METRICS
-from rlcompress.measuring.statistics import group_numbers, holm, paired_difference, ratio_interval
+from rlcompress.measuring.statistics import (
+    Interval,
+    group_numbers,
+    holm,
+    paired_difference,
+    quantile_interval,
+    ratio_interval,
+)
 from rlcompress.words import BoolArray, FloatArray, IntArray, Status
 
 Row = dict[str, Any]
@@ -61,6 +68,23 @@ def _figure(metric: str, numerator: float, denominator: float) -> float:
     return ratio if final is None else float(final(np.asarray(ratio)))
 
 
+def _seed_figure(metric: str, ratio_2I: FloatArray) -> float:
+    quantile = METRICS[metric].quantile
+    if quantile is not None:
+        return float(np.quantile(ratio_2I[0], quantile)) if ratio_2I.size else float("nan")
+    return _figure(metric, *ratio_2I.sum(1).tolist())
+
+
+def _interval(metric: str, ratio_2SI: FloatArray, groups_I: IntArray, settings: Settings) -> Interval:
+    """Of the items' means over seeds; a quantile is that of all items under all seeds."""
+    how: dict[str, Any] = {"draws": settings.bootstrap, "seed": settings.seed, "level": settings.level}
+    quantile = METRICS[metric].quantile
+    if quantile is not None:
+        return quantile_interval(ratio_2SI[0].ravel(), np.tile(groups_I, ratio_2SI.shape[1]), quantile, **how)
+    numerator_I, denominator_I = ratio_2SI.mean(1)
+    return ratio_interval(numerator_I, denominator_I, groups_I, **how, final=METRICS[metric].final)
+
+
 def _item_sd(metric: str, means_2I: FloatArray) -> float:
     """Spread of the per-item figures."""
     numerator_I, denominator_I = means_2I[:, means_2I[1] > 0]
@@ -84,16 +108,8 @@ def result_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
             usable_I = _usable(cell, metric)
             ratio_2SI = _quotient(cell, metric)[:, :, usable_I]
             means_2I = ratio_2SI.mean(1)
-            interval = ratio_interval(
-                means_2I[0],
-                means_2I[1],
-                groups_I[usable_I],
-                draws=settings.bootstrap,
-                seed=settings.seed,
-                level=settings.level,
-                final=METRICS[metric].final,
-            )
-            by_seed = [_figure(metric, float(n), float(d)) for n, d in zip(*ratio_2SI.sum(2), strict=True)]
+            interval = _interval(metric, ratio_2SI, groups_I[usable_I], settings)
+            by_seed = [_seed_figure(metric, ratio_2SI[:, s]) for s in range(len(cell.statuses))]
             rows.append(
                 {
                     "method": cell.method,
@@ -118,47 +134,63 @@ def result_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
 def comparison_rows(evaluation: Evaluation, groups_I: IntArray) -> list[Row]:
     """Rows {method, against, rate, metric, difference, ci_low, ci_high, p, p_holm, effect, n, groups}.
 
-    `difference` is the reference minus the other method on the items that both have. Holm corrects over all rows of
-    one metric: every method at every rate.
+    `difference` is that of the method minus the other one on the items that both have: of the reference and every other
+    method, and of each of these and the metric's baseline, if it has one. Holm corrects over all rows of one metric
+    that have the reference, every method at every rate, and over all others of it.
     """
-    settings = evaluation.settings
+    reference = evaluation.settings.reference
     cells = {(cell.method, cell.rate): cell for cell in evaluation.cells}
     rows = []
-    for metric in settings.metrics:
-        family: list[Row] = []
-        for (method, rate), other in cells.items():
-            mine = cells.get((settings.reference, rate))
-            if mine is None or other is mine:
-                continue
-            both_I = _usable(mine, metric) & _usable(other, metric)
-            mine_2I, other_2I = (_quotient(cell, metric)[:, :, both_I].mean(1) for cell in (mine, other))
-            found = paired_difference(
-                mine_2I,
-                other_2I,
-                groups_I[both_I],
-                draws=settings.bootstrap,
-                seed=settings.seed,
-                level=settings.level,
-                final=METRICS[metric].final,
-            )
-            family.append(
-                {
-                    "method": settings.reference,
-                    "against": method,
-                    "rate": rate,
-                    "metric": metric,
-                    "difference": rounded(found.interval.mean),
-                    "ci_low": rounded(found.interval.low),
-                    "ci_high": rounded(found.interval.high),
-                    "p": rounded(found.p),
-                    "effect": rounded(found.effect),
-                    "n": int(((mine_2I[1] > 0) & (other_2I[1] > 0)).sum()),
-                    "groups": found.groups,
-                }
-            )
-        _correct(family)
-        rows.extend(family)
+    for metric in evaluation.settings.metrics:
+        if not METRICS[metric].compared:
+            continue
+        pairs = [(reference, method, rate) for method, rate in cells if method != reference]
+        family = _family(evaluation, metric, pairs, groups_I)
+        baseline = METRICS[metric].baseline or reference
+        others = [(method, baseline, rate) for method, rate in cells if method not in (reference, baseline)]
+        rows += family if baseline == reference else [*family, *_family(evaluation, metric, others, groups_I)]
     return rows
+
+
+def _family(
+    evaluation: Evaluation, metric: str, pairs: Sequence[tuple[str, str, float]], groups_I: IntArray
+) -> list[Row]:
+    """Rows of those (method, against, rate) that were measured, tested together."""
+    settings = evaluation.settings
+    cells = {(cell.method, cell.rate): cell for cell in evaluation.cells}
+    family: list[Row] = []
+    for method, against, rate in pairs:
+        mine, other = cells.get((method, rate)), cells.get((against, rate))
+        if mine is None or other is None:
+            continue
+        both_I = _usable(mine, metric) & _usable(other, metric)
+        mine_2I, other_2I = (_quotient(cell, metric)[:, :, both_I].mean(1) for cell in (mine, other))
+        found = paired_difference(
+            mine_2I,
+            other_2I,
+            groups_I[both_I],
+            draws=settings.bootstrap,
+            seed=settings.seed,
+            level=settings.level,
+            final=METRICS[metric].final,
+        )
+        family.append(
+            {
+                "method": method,
+                "against": against,
+                "rate": rate,
+                "metric": metric,
+                "difference": rounded(found.interval.mean),
+                "ci_low": rounded(found.interval.low),
+                "ci_high": rounded(found.interval.high),
+                "p": rounded(found.p),
+                "effect": rounded(found.effect),
+                "n": int(((mine_2I[1] > 0) & (other_2I[1] > 0)).sum()),
+                "groups": found.groups,
+            }
+        )
+    _correct(family)
+    return family
 
 
 def _correct(family: Sequence[Row]) -> None:
@@ -183,6 +215,7 @@ def slice_rows(evaluation: Evaluation) -> list[Row]:
             against = {
                 (row["against"], row["rate"], row["metric"]): {key: row[key] for key in _COMPARED}
                 for row in comparison_rows(inside, groups_I)
+                if row["method"] == evaluation.settings.reference
             }
             for row in result_rows(inside, groups_I):
                 comparison = against.get((row["method"], row["rate"], row["metric"]))

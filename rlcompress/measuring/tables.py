@@ -16,6 +16,9 @@ _TOGETHER = (
     ("perplexity",),
     ("rougeL", "rouge1", "rouge2"),
     ("bleu", "semantic_similarity"),
+    ("accuracy", "accuracy_change", "right_in_other_forms"),
+    ("achieved_rate", "budget_error", "budget_error_p95"),  # where lengths are free: else a column says it
+    ("leak_rate", "shut_rate", "fallback_rate", "failed_rate"),
 )
 
 
@@ -34,13 +37,22 @@ def _excludes_zero(low: float, high: float) -> bool:
 
 
 def mark(comparison: Row) -> str:
-    """✓ where the reference is better and its paired interval excludes 0, ✗ where it is worse, · where neither."""
-    better = METRICS[comparison["metric"]].better
-    if comparison["ci_low"] is None or better == "neither":
+    """✓ where the reference is better and its paired interval excludes 0, ✗ where it is worse, · where neither.
+
+    ↓ and ↑ say lower and higher of a metric in which neither is better.
+    """
+    if comparison["ci_low"] is None:
         return "·"
+    better = METRICS[comparison["metric"]].better
     below, above = comparison["ci_high"] < 0, comparison["ci_low"] > 0
-    won, lost = (below, above) if better == "lower" else (above, below)
-    return "✓" if won else "✗" if lost else "·"
+    return {"lower": "✓✗", "higher": "✗✓", "neither": "↓↑"}[better][int(above)] if below or above else "·"
+
+
+def compared(document: Row) -> dict[tuple[str, float, str], Row]:
+    """Comparisons of the reference, by the other method, rate and metric."""
+    reference = document["settings"]["reference"]
+    rows = [row for row in document["comparisons"] if row["method"] == reference]
+    return {(row["against"], row["rate"], row["metric"]): row for row in rows}
 
 
 def ranked(document: Row, metric: str) -> list[Row]:
@@ -78,9 +90,10 @@ def _with_interval(row: Row | None, key: str, sign: str = "") -> str:
 def _table(document: Row, metrics: Sequence[str]) -> str:
     """Method, requested and achieved rate, each metric with its interval, and the difference in the first of them."""
     found = {(row["method"], row["rate"], row["metric"]): row for row in document["results"]}
-    against = {(row["against"], row["rate"], row["metric"]): row for row in document["comparisons"]}
+    against = compared(document)
     reference = document["settings"]["reference"]
-    lines = [["method", "rate", "achieved", *metrics, f"{reference} − method" if against else ""]]
+    has_some = any(metric == metrics[0] for _, _, metric in against)
+    lines = [["method", "rate", "achieved", *metrics, f"{reference} − method" if has_some else ""]]
     last_rate = None
     for row in ranked(document, metrics[0]):
         if last_rate not in (None, row["rate"]):
@@ -110,13 +123,14 @@ def _compared(comparison: Row | None) -> str:
 def text_table(document: Row) -> str:
     """The results as printed at the end of a command."""
     metrics = document["settings"]["metrics"]
-    pairs = [shown for pair in _TOGETHER if (shown := [name for name in pair if name in metrics])]
-    tables = [_table(document, shown) for shown in pairs or [metrics]]
+    together = [[name for name in names if name in metrics] for names in _TOGETHER]
+    tables = [_table(document, shown) for shown in together if shown not in ([], ["achieved_rate"])]
+    tables = tables or [_table(document, metrics)]
     if "seeds" in document:
         tables.insert(0, f"Over {document['seeds']} training seeds:")
     parts = [*tables, "\n".join(_notes(document))]
-    together = over_trainings(document)
-    return "\n\n".join(parts) + (f"\n\n{text_table(_without_nested(together))}" if together else "")
+    over = over_trainings(document)
+    return "\n\n".join(parts) + (f"\n\n{text_table(_without_nested(over))}" if over else "")
 
 
 def _without_nested(document: Row) -> Row:
@@ -131,7 +145,9 @@ def _notes(document: Row) -> list[str]:
         + ("." if "seeds" not in document else ", and so does Student's interval over training seeds.")
     ]
     if "seeds" in document:
-        notes.append("A mark a training seed: ✓ the reference is better, ✗ worse, · its interval holds 0.")
+        notes.append(
+            "A mark a training seed: ✓ the reference is better, ✗ worse, · its interval holds 0; ↓ ↑ lower, higher."
+        )
     asking = [f"{method} {count:.3g}" for method, count in document.get("passes", {}).items() if count]
     notes += [f"Model passes a text: {', '.join(asking)}; the others ask no model."] if asking else []
     notes += [f"{method} is unavailable: {why}" for method, why in document["unavailable"].items()]

@@ -1,4 +1,4 @@
-"""Pairs to imitate, (prompt, shorter prompt): by rule, by a teacher or from a file; checked, and none from evaluation."""
+"""Pairs to imitate, (prompt, shorter prompt): by rule, teacher or file, checked, and none from evaluation."""
 
 from __future__ import annotations
 

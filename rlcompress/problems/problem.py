@@ -28,8 +28,8 @@ class Clause:
 class WordProblem:
     """A prompt with its question inside, and the solution in GSM8K's notation, which ends in `#### 190`.
 
-    `clauses` are known of generated problems only. `template` is what a problem shares with others like it: the order of
-    the steps of a generated one, the group of a row; empty where it stands for itself.
+    `clauses` are known of generated problems only. `template` is what a problem shares with others like it: the steps
+    of a generated one, the group of a row; empty where it stands for itself.
 
     Raises:
         ValueError: the solution ends in no number.

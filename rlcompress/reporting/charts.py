@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rlcompress.measuring.metrics import METRICS
 from rlcompress.measuring.summary import Row
-from rlcompress.measuring.tables import is_significant, ranked
+from rlcompress.measuring.tables import compared, is_significant, ranked
 from rlcompress.reporting.plots import ACCENT, GRID, INK, MUTED, SECOND, Plot
 
 LEAST_POINTS = 3  # operating points of a curve; a line through fewer would claim what nobody measured
@@ -27,7 +27,7 @@ _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#bcdde2", ACC
 def rate_curve(document: Row, metric: str) -> Plot | None:
     """The metric against the achieved rate, with intervals; a method's points are joined, by dots below three of them.
 
-    Methods that keep everything have no rate to choose and are left out.
+    Methods that keep everything have no rate to choose and are left out; the metric's baseline is a level.
     """
     rows = compressing(document, metric)
     if not rows:
@@ -45,13 +45,25 @@ def rate_curve(document: Row, metric: str) -> Plot | None:
         axes.plot(x, y, color=colours[method], ls=joined, lw=2.2 if bold else 1, marker="o", ms=5 if bold else 3)
         _intervals(axes.vlines, x, line, colours[method])
         ends.append((x[-1], y[-1], method))
+    level = _baseline(document, metric)
+    if level is not None:
+        axes.axhline(level["mean"], color=MUTED, lw=1, ls="--", zorder=1)
+        ends.append((right, level["mean"], level["method"]))
+        colours |= {level["method"]: MUTED}
     left, span = axes.get_xlim()[0], max(right - axes.get_xlim()[0], 0.02)
     _label(axes, ends, right + 0.06 * span, colours)
     axes.set_xlim(left, right + 0.32 * span)
     axes.set_xticks(sorted({row["rate"] for row in rows}))
     axes.set_xlabel("achieved kept fraction (reader tokens)")
     axes.set_ylabel(_axis_name(metric))
-    return Plot(figure, _points(rows))
+    return Plot(figure, _points([*rows, *([level] if level else [])]))
+
+
+def _baseline(document: Row, metric: str) -> Row | None:
+    """The figure of the metric's baseline, where it keeps everything: then it has one for all rates."""
+    name = METRICS[metric].baseline
+    rows = [row for row in document["results"] if (row["method"], row["metric"]) == (name, metric)]
+    return rows[0] if rows and rows[0]["mean"] is not None and rows[0]["achieved_rate"] == 1 else None
 
 
 def bars(document: Row, metric: str) -> Plot | None:
@@ -60,8 +72,8 @@ def bars(document: Row, metric: str) -> Plot | None:
     if not rows:
         return None
     rates = _rates(rows)
-    against = {(c["against"], c["rate"]): c for c in document["comparisons"] if c["metric"] == metric}
-    starred = {key for key, comparison in against.items() if is_significant(comparison)}
+    against = compared(document)
+    starred = {(method, rate) for (method, rate, name), c in against.items() if name == metric and is_significant(c)}
     colours = _colours(document, rows)
     figure, panels = _panels(rows, rates)
     for axes, rate in zip(panels, rates, strict=False):

@@ -23,7 +23,7 @@ from rlcompress.measuring.pooling import same_but_seed
 from rlcompress.measuring.results import load_results, pooled_runs, read_jsonl, results_of
 from rlcompress.measuring.stability import over_seeds, stability
 from rlcompress.measuring.summary import Row
-from rlcompress.measuring.tables import is_significant, over_trainings, ranked, told
+from rlcompress.measuring.tables import compared, is_significant, over_trainings, ranked, told
 from rlcompress.recording.meters import costs
 from rlcompress.reporting import charts
 from rlcompress.reporting import plots as draw
@@ -47,7 +47,7 @@ _SHOWN_SETTINGS = (
     "learner.lr",
     "warm_start.steps",
 )
-_PLOTTED = ("distortion_bits", "distortion_bits_adapted", "answer_retention", "reader_f1")
+_PLOTTED = ("distortion_bits", "distortion_bits_adapted", "answer_retention", "reader_f1", "accuracy")
 
 
 def write_report(
@@ -216,7 +216,7 @@ def _json(path: Path) -> Any:
 def _tables(document: Row, metrics: Sequence[str]) -> list[dict[str, Any]]:
     """One table a rate: methods in rows, best first by the first metric, metrics in columns."""
     found = {(row["method"], row["rate"], row["metric"]): row for row in document["results"]}
-    against = {(row["against"], row["rate"], row["metric"]): row for row in document["comparisons"]}
+    against = compared(document)
     tables: dict[float, list[dict[str, Any]]] = {}
     for row in ranked(document, metrics[0]):
         key = (row["method"], row["rate"])
@@ -227,10 +227,12 @@ def _tables(document: Row, metrics: Sequence[str]) -> list[dict[str, Any]]:
                 "cells": [found[(*key, metric)] for metric in metrics],
                 "passes": document.get("passes", {}).get(row["method"]),
                 "comparison": comparison,
+                "length": against.get((*key, "achieved_rate")),
                 "verdict": _verdict(comparison, metrics[0]) if row["achieved_rate"] != 1 else "",  # no equal budget
             }
         )
-    return [{"rate": rate, "metrics": metrics, "rows": rows} for rate, rows in tables.items()]
+    free = METRICS[metrics[0]].source == "evaluator"  # rewriters choose their lengths
+    return [{"rate": rate, "metrics": metrics, "rows": rows, "free": free} for rate, rows in tables.items()]
 
 
 def _slice_table(document: Row, slicing: str, metric: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Texts drawn at random from an evaluation, with what was kept of them and whether their answers survived."""
+"""Texts drawn at random from an evaluation, with what was kept or written of them and what became of their answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from rlcompress.measuring.metrics import answer_retention, answer_span
 from rlcompress.measuring.results import read_jsonl
 from rlcompress.measuring.summary import Row
 
+KEPT = "answer kept"
+
 
 def drawn_samples(folder: Path, document: Row, count: int, seed: int) -> list[dict[str, Any]]:
-    """`count` texts, each with what the reference method (or else the first) kept at every rate; highest rate first.
+    """`count` texts, each with what the reference method (or else the first) made of it at every rate; highest first.
 
-    Empty where the folder has no texts or outputs.
+    A version's `verdict` is green where it is `good`. A rewritten text stands whole in `before`, and its answer is left
+    out: it is a whole solution. Empty where the folder has no texts or outputs.
     """
     if not all((folder / name).exists() for name in ("outputs.jsonl", "texts.jsonl")):
         return []
@@ -29,21 +32,31 @@ def drawn_samples(folder: Path, document: Row, count: int, seed: int) -> list[di
     for output in read_jsonl(folder / "outputs.jsonl"):
         if output["method"] == method and output["item"] in kept and output["seed"] == document["settings"]["seed"]:
             kept[output["item"]].append(output)
-    return [
-        {
-            **texts[item],
-            "method": method,
-            "versions": [
-                {
-                    "rate": output["rate"],
-                    "pieces": struck(texts[item]["text"], output["spans"]),
-                    "survival": survival(texts[item]["answer"], output["text"]),
-                }
-                for output in sorted(kept[item], key=lambda output: -output["rate"])
-            ],
-        }
-        for item in chosen
-    ]
+    shown = []
+    for item in chosen:
+        outputs = sorted(kept[item], key=lambda output: -output["rate"])
+        rewritten = any(output["spans"] is None for output in outputs)
+        version = _rewritten if rewritten else _struck
+        before = texts[item]["text"] if rewritten else None
+        versions = [{"rate": output["rate"], **version(texts[item], output)} for output in outputs]
+        shown.append({**texts[item], "method": method, "before": before, "versions": versions})
+    return shown
+
+
+def _struck(text: Row, output: Row) -> dict[str, Any]:
+    verdict = survival(text["answer"], output["text"])
+    return {"pieces": struck(text["text"], output["spans"]), "verdict": verdict, "good": verdict == KEPT}
+
+
+def _rewritten(text: Row, output: Row) -> dict[str, Any]:
+    """What was written, whole; `good` where the evaluator solves it and no gate is shut."""
+    solved = {True: "solved", False: "not solved", None: "the evaluator failed"}
+    words = [solved[output["right"]]]
+    words += ["nor was the original"] if output["right"] is False and output["right_original"] is False else []
+    words += [f"shuts {', '.join(output['shut'])}"] if output["shut"] else []
+    words += [] if output["finished"] else ["did not end: the original is served"]
+    good = bool(output["right"] and output["finished"] and not output["shut"])
+    return {"pieces": [(True, output["text"])], "verdict": ", ".join(words), "good": good}
 
 
 def survival(answer: str | None, kept: str) -> str:
@@ -51,7 +64,7 @@ def survival(answer: str | None, kept: str) -> str:
     if not answer:
         return ""
     if answer_span(answer, kept):
-        return "answer kept"
+        return KEPT
     return "answer kept in pieces" if answer_retention(answer, kept) else "answer lost"
 
 

@@ -131,7 +131,10 @@ def test_marks_say_who_is_better():
     lower = {"metric": METRIC, "ci_low": -0.2, "ci_high": -0.1}
     assert [mark(lower), mark({**lower, "ci_high": 0.1}), mark({**lower, "ci_low": 0.1, "ci_high": 0.2})] == [*"✓·✗"]
     assert mark({**lower, "metric": "answer_retention"}) == "✗"
-    assert mark({**lower, "metric": "achieved_rate"}) == mark({**lower, "ci_low": None}) == "·"
+    assert mark({**lower, "ci_low": None}) == "·"
+    neither = {**lower, "metric": "achieved_rate"}
+    higher = {"ci_low": 0.1, "ci_high": 0.2}
+    assert [mark(neither), mark({**neither, "ci_high": 0.1}), mark(neither | higher)] == [*"↓·↑"]
 
 
 def test_a_star_needs_the_interval_over_trainings_too():

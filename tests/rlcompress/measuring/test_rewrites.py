@@ -72,6 +72,10 @@ def rows() -> list[MeasuredRewrite]:
     return measured(PROBLEMS, planted(), TARGETS, Evaluator(), count)
 
 
+def strict(outcome, gold) -> int:
+    return int(outcome.answer.form == "strict" and outcome.answer.value == gold)
+
+
 def slow_sums(rows: list[MeasuredRewrite]) -> dict[str, float]:
     """Row by row, as one would say it."""
     judged = [r for r in rows if r.after.status is Status.OK and r.before.status is Status.OK]
@@ -80,6 +84,7 @@ def slow_sums(rows: list[MeasuredRewrite]) -> dict[str, float]:
         "accuracy": len([r for r in right if r.after.answer.form == "strict"]) / len(judged),
         "accuracy_original": len([r for r in judged if r.before.answer.value == r.gold]) / len(judged),
         "right_in_other_forms": len([r for r in right if r.after.answer.form != "strict"]) / len(judged),
+        "accuracy_change": sum(strict(r.after, r.gold) - strict(r.before, r.gold) for r in judged) / len(judged),
         "achieved_rate": sum(r.tokens_out for r in rows) / sum(r.tokens_in for r in rows),
         "budget_error": sum(abs(r.tokens_out / r.tokens_in - r.target) for r in rows) / len(rows),
         "leak_rate": leak_rate([Rewrite.of(p, t) for p, t in zip(PROBLEMS, served(), strict=True)]),

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rlcompress.measuring import statistics
-from rlcompress.measuring.statistics import group_numbers, group_sums, holm, paired_difference, ratio_interval
+from rlcompress.measuring.statistics import (
+    group_numbers,
+    group_sums,
+    holm,
+    paired_difference,
+    quantile_interval,
+    ratio_interval,
+)
 
 
 def slow_ratio_draws(numerator, denominator, groups, draws, seed):
@@ -221,3 +228,25 @@ def test_signed_rank_counts_every_pattern_of_signs(differences):
 def test_signed_rank_is_the_known_test(groups):
     differences = np.random.default_rng(groups).normal(0.3, 1, groups)
     assert statistics.signed_rank_p(differences) == pytest.approx(stats.wilcoxon(differences, method="exact").pvalue)
+
+
+@pytest.mark.parametrize("groups", [[0, 0, 1, 2, 2, 2, 3], [0, 1, 2, 3, 4, 5, 6]])
+@pytest.mark.parametrize("quantile", [0.0, 0.3, 0.95, 1.0])
+def test_a_quantile_is_that_of_whole_groups_drawn_one_by_one(groups, quantile):
+    values_I = np.asarray([0.3, 0.1, 0.5, 0.5, 0.2, 0.9, 0.0])
+    found = quantile_interval(values_I, np.asarray(groups), quantile, draws=40, seed=3)
+    names = sorted(set(groups))
+    picked = np.random.default_rng([3, 0]).integers(len(names), size=(40, len(names)))
+    drawn = [
+        np.quantile([v for k in row for v, group in zip(values_I, groups, strict=True) if group == names[k]], quantile)
+        for row in picked
+    ]
+    assert found.mean == pytest.approx(np.quantile(values_I, quantile))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])))
+
+
+def test_a_quantile_of_one_group_or_none_has_no_interval():
+    alone = quantile_interval(np.asarray([1.0, 3.0]), np.asarray([0, 0]), 0.5, draws=5, seed=0)
+    assert alone.mean == 2.0
+    assert np.isnan([alone.low, alone.high]).all()
+    assert np.isnan(quantile_interval(np.asarray([]), np.asarray([]), 0.5, draws=5, seed=0).mean)
