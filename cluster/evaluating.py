@@ -71,8 +71,9 @@ def evaluate(
         if given := [f"--{name}" for name, value in masking_alone.items() if value is not None]:
             raise UserError(f"{target} is a run that rewrites, which its own evaluator judges: give no {given[0]}")
         rewriting = RunDirectory(found.path, found.config)
-        asked = {"rates": rates, "seeds": seeds, "methods": methods}
-        return evaluate_rewriting_run(rewriting, data, **asked, out=out, skip_trained=skip_trained)
+        return evaluate_rewriting_run(
+            rewriting, data, rates=rates, seeds=seeds, methods=methods, out=out, skip_trained=skip_trained
+        )
     artifact = find_artifact(target)
     run = None if found is None else RunDirectory.open(target)
     if run is None and (judge is None or data is None):

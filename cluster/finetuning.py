@@ -110,7 +110,7 @@ def fine_tuned(
     trainer = TorchTrainer(
         _work,
         train_loop_config=given,
-        scaling_config=ScalingConfig(sft.workers, use_gpu=sft.gpus > 0, resources_per_worker=resources),
+        scaling_config=ScalingConfig(num_workers=sft.workers, use_gpu=sft.gpus > 0, resources_per_worker=resources),
         run_config=TrainRun(name="train", storage_path=str(made.resolve())),
     )
     trainer.fit()

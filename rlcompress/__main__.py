@@ -38,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Threads of torch that have nothing to do sleep, in this process and in those of a Ray that it starts: spinning, as
     # they do by default, they take the cores that the others need. It is read when torch is loaded, which comes later.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not sys.stderr.isatty():  # bars are for people: in a log each step of them is a line
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     arguments.command_line = shlex.join(["rlcompress", *(sys.argv[1:] if argv is None else argv)])
     try:
         _start_logging(arguments)

@@ -142,7 +142,7 @@ def test_a_run_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) ->
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_policies_of_real_architectures(ray_cluster: None, tmp_path: Path, architecture: str) -> None:
-    folder = save_language(tmp_path / architecture, architecture)
+    folder = save_language(tmp_path / architecture, architecture, positions=1024)
     lora = ["policy.lora={rank: 4}"] if architecture in ("phi3", "gpt2") else []
     more = [f"policy.model={folder}", "sft.learning.steps=2", "sft.workers=2", "sft.cpus=0.5", *lora]
     run = train(configured(tmp_path / "runs", *more, "evaluate.methods=[zero_shot,sft_only]"))

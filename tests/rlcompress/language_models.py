@@ -48,7 +48,7 @@ def _trained(fast: Tokenizer, special: list[str], letters: list[str]) -> tuple[d
     return found["vocab"], [tuple(merge) for merge in found["merges"]]
 
 
-def gpt2(folder: Path) -> Any:
+def gpt2(folder: Path, positions: int) -> Any:
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2Tokenizer
 
     tokenizer = GPT2Tokenizer(*byte_level(["<|endoftext|>"]))
@@ -59,14 +59,14 @@ def gpt2(folder: Path) -> Any:
             n_embd=16,
             n_layer=2,
             n_head=4,
-            n_positions=POSITIONS,
+            n_positions=positions,
             bos_token_id=0,
             eos_token_id=0,
         )
     )
 
 
-def llama(folder: Path) -> Any:
+def llama(folder: Path, positions: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 
     tokenizer = LlamaTokenizer(*byte_fallback(["<unk>", "<s>", "</s>"]), add_bos_token=True)
@@ -76,14 +76,14 @@ def llama(folder: Path) -> Any:
             **SIZES,
             num_key_value_heads=2,
             vocab_size=len(tokenizer),
-            max_position_embeddings=POSITIONS,
+            max_position_embeddings=positions,
             bos_token_id=1,
             eos_token_id=2,
         )
     )
 
 
-def phi3(folder: Path) -> Any:
+def phi3(folder: Path, positions: int) -> Any:
     """As Phi-3-mini: Llama's tokenizer with a chat template, and a window of attention."""
     from transformers import LlamaTokenizer, Phi3Config, Phi3ForCausalLM
 
@@ -98,7 +98,7 @@ def phi3(folder: Path) -> Any:
             **SIZES,
             num_key_value_heads=4,
             vocab_size=len(tokenizer) + 3,
-            max_position_embeddings=POSITIONS,
+            max_position_embeddings=positions,
             sliding_window=40,
             bos_token_id=1,
             eos_token_id=tokenizer.eos_token_id,
@@ -107,7 +107,7 @@ def phi3(folder: Path) -> Any:
     )
 
 
-def qwen2(folder: Path) -> Any:
+def qwen2(folder: Path, positions: int) -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
 
     tokenizer = Qwen2Tokenizer(*byte_level(["<|endoftext|>", "<|im_start|>", "<|im_end|>"]), eos_token="<|im_end|>")
@@ -117,7 +117,7 @@ def qwen2(folder: Path) -> Any:
             **SIZES,
             num_key_value_heads=2,
             vocab_size=len(tokenizer),
-            max_position_embeddings=POSITIONS,
+            max_position_embeddings=positions,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             tie_word_embeddings=True,
@@ -128,12 +128,12 @@ def qwen2(folder: Path) -> Any:
 ARCHITECTURES = {"gpt2": gpt2, "llama": llama, "phi3": phi3, "qwen2": qwen2}
 
 
-def save_language(folder: Path, architecture: str) -> Path:
+def save_language(folder: Path, architecture: str, positions: int = POSITIONS) -> Path:
     """A checkpoint of 16 channels on disk; its logits spread enough for greedy choices to be clear."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(4)
-        model = ARCHITECTURES[architecture](folder)
+        model = ARCHITECTURES[architecture](folder, positions)
     randomise(model)
     model.save_pretrained(folder)
     return folder
