@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import ray
@@ -23,7 +23,7 @@ from ray.rllib.core import COMPONENT_ENV_RUNNER, COMPONENT_LEARNER, COMPONENT_RL
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from policies.module import MaskingModule
-from policies.rollouts import Rolled, Rollouts, SampleReport, SamplingFailed, Task
+from policies.rollouts import Rollouts, SampleReport, SamplingFailed, Task
 from policies.texts import Texts
 from rlcompress.config.schema import LearnerConfig, ResourcesConfig, RewardConfig
 from rlcompress.data.dataset import PromptOrder
@@ -40,7 +40,9 @@ _FAREWELL = 10.0  # seconds for a runner to answer before it is ended
 
 
 class CompressorConfig(AlgorithmConfig):
-    """`run(...)` takes our own sections; everything else is set from them. Subclasses name runner and learner."""
+    """`run(...)` takes our own sections; everything else is set from them. Subclasses name runner, learner, module."""
+
+    learned_module: ClassVar[type] = MaskingModule
 
     def __init__(self, algo_class: type | None = None) -> None:
         super().__init__(algo_class=algo_class)
@@ -99,7 +101,7 @@ class CompressorConfig(AlgorithmConfig):
         self.training(lr=learner.lr, train_batch_size_per_learner=1)
         precise = {"precision": learner.precision, "gradient_checkpointing": learner.gradient_checkpointing}
         model_config = {**module_config, **precise}
-        self.rl_module(rl_module_spec=RLModuleSpec(module_class=MaskingModule, model_config=model_config))
+        self.rl_module(rl_module_spec=RLModuleSpec(module_class=self.learned_module, model_config=model_config))
         self.fault_tolerance(
             restart_failed_env_runners=True,
             max_num_env_runner_restarts=resources.restarts,
@@ -110,7 +112,7 @@ class CompressorConfig(AlgorithmConfig):
         return self
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        return RLModuleSpec(module_class=MaskingModule)
+        return RLModuleSpec(module_class=self.learned_module)
 
     @property
     def train_batch_size_per_learner(self) -> int:  # RLlib asks; our batches are counted in prompts
@@ -143,7 +145,7 @@ class CompressorAlgorithm(Algorithm, Generic[R]):
         self.rollouts: Rollouts[Any] = Rollouts(self, self.sample_on, c.resource_settings)
         self.mean: Weights | None = None  # of the weights so far; None before the first iteration, or without averaging
         self.last_metrics: Metrics = {}
-        self.last_rollout: list[Rolled] = []
+        self.last_rollout: list[Any] = []  # `Rolled`, or what else an algorithm's groups give
 
     @abc.abstractmethod
     def try_env(self) -> None:

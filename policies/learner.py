@@ -17,7 +17,6 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor
 
-from policies.module import MaskingModule
 from rlcompress.errors import OutOfMemory, UserError
 from rlcompress.machine.hardware import GIGABYTE
 from rlcompress.machine.memory import give_back_memory, is_out_of_memory
@@ -32,6 +31,8 @@ _COMMON = ("gradient_norm", "skipped", "micro_batch", "oom_retries")  # equal in
 
 class CompressorLearner(TorchLearner):
     """RLlib's Learner with AdamW, our learning-rate schedule, guards against non-finite updates and lack of memory."""
+
+    LENGTH = "policy.window"  # the key that bounds how long a prompt is
 
     def build(self) -> None:
         super().build()
@@ -49,13 +50,12 @@ class CompressorLearner(TorchLearner):
         self.scaler = torch.amp.GradScaler(self._device.type, enabled=half)
 
     @property
-    def policy(self) -> MaskingModule:
+    def policy(self) -> Any:
         """The module that is trained, without what wraps it for several learners."""
-        module: MaskingModule = self.module[DEFAULT_MODULE_ID].unwrapped()
-        return module
+        return self.module[DEFAULT_MODULE_ID].unwrapped()
 
     def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
-        parameters = self.get_parameters(self._module[module_id])
+        parameters = [p for p in self.get_parameters(self._module[module_id]) if p.requires_grad]
         optimizer = torch.optim.AdamW(
             parameters, betas=(0.9, 0.98), weight_decay=self.config.learner_config_dict["weight_decay"]
         )
@@ -112,7 +112,7 @@ class CompressorLearner(TorchLearner):
             if outcome is Outcome.TOO_LARGE_FOR_ONE:
                 raise OutOfMemory(
                     f"one prompt alone does not fit the learner's memory ({said}): lower "
-                    "policy.window or learner.samples_per_prompt, set learner.gradient_checkpointing, or set "
+                    f"{self.LENGTH} or learner.samples_per_prompt, set learner.gradient_checkpointing, or set "
                     "learner.precision to bfloat16 (learner.micro_batch is 1 already)"
                 )
             self.micro_batch = max(1, size // 2)

@@ -26,7 +26,7 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME, WEIGHTS_SEQ_
 
 from policies.algorithm import CompressorAlgorithm, CompressorConfig, Metrics, check_skipped, learning_rate
 from policies.connectors import DRAWS, FREE, TARGET, VALUE, DrawPriorities, RowFeatures
-from policies.group_runner import make_env
+from policies.group_sampling import make_env
 from policies.learner import DECISIONS, learner_metrics
 from policies.ppo_learner import SHARES, STEPS, PPOLearner
 from policies.ppo_module import PassesModule

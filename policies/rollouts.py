@@ -52,6 +52,11 @@ class Rolled:
     status: Status
     judge_version: str
 
+    @property
+    def content(self) -> bytes:
+        """What it kept, for the hash in the ledger."""
+        return len(self.kept_N).to_bytes(8, "little") + np.packbits(self.kept_N).tobytes()
+
 
 class HasTask(Protocol):
     @property

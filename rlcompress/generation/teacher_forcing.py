@@ -70,7 +70,25 @@ def forward(
     return out.logits[:, -last:], out.past_key_values
 
 
-def output_logp(model: Any, ids_BT: Tensor, real_BT: Tensor, output_BO: Tensor, temperature: float = 1.0) -> Tensor:
+def output_logits(
+    model: Any, ids_BT: Tensor, real_BT: Tensor, outputs: int, temperature: float | Tensor = 1.0
+) -> Tensor:
+    """Logits [B, O, V] over `temperature` of each of the last `outputs` = O places, in float32; see `output_logp`."""
+    logits_BOV = forward(model, ids_BT, real_BT, last=outputs + 1)[0][:, :-1].float()
+    if isinstance(temperature, Tensor):
+        return logits_BOV / temperature[:, None, None]
+    return logits_BOV if temperature == 1 else logits_BOV / temperature
+
+
+def chosen_logp(logits_BOV: Tensor, ids_BO: Tensor, output_BO: Tensor) -> Tensor:
+    """Log p [B, O] of the tokens that stand there; 0 at padding."""
+    chosen_BO = logits_BOV.gather(-1, ids_BO[..., None])[..., 0]
+    return (chosen_BO - logits_BOV.logsumexp(-1)).masked_fill(~output_BO, 0.0)
+
+
+def output_logp(
+    model: Any, ids_BT: Tensor, real_BT: Tensor, output_BO: Tensor, temperature: float | Tensor = 1.0
+) -> Tensor:
     """Log p [B, O] of each token of the outputs given all before it, with gradients; 0 at padding.
 
     Args:
@@ -78,14 +96,12 @@ def output_logp(model: Any, ids_BT: Tensor, real_BT: Tensor, output_BO: Tensor, 
         ids_BT: as `packed` gives them, on the model's device, as are the others.
         real_BT: which places hold a token.
         output_BO: which of the last O places belong to an output.
-        temperature: of the distribution; an output that was sampled from a nucleus has no such log-probability.
+        temperature: of the distribution, or of each row's [B]; an output that was sampled from a nucleus has no such
+            log-probability.
     """
     outputs = output_BO.shape[1]
-    logits_BOV = forward(model, ids_BT, real_BT, last=outputs + 1)[0][:, :-1].float()
-    if temperature != 1:
-        logits_BOV = logits_BOV / temperature
-    chosen_BO = logits_BOV.gather(-1, ids_BT[:, -outputs:, None])[..., 0]
-    return (chosen_BO - logits_BOV.logsumexp(-1)).masked_fill(~output_BO, 0.0)
+    logits_BOV = output_logits(model, ids_BT, real_BT, outputs, temperature)
+    return chosen_logp(logits_BOV, ids_BT[:, -outputs:], output_BO)
 
 
 def sequence_logp(

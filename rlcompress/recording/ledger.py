@@ -6,7 +6,7 @@
      "judges": ["builtin:attention@3f…"], "masks": "9c…"}
 
 A sample's id is `serial.sample`: serial numbers count the prompts of the whole run, each has samples 0 to G − 1.
-`masks` is a hash over what every sample kept. The file is cut back on resume exactly as the metrics are.
+`masks` is a hash over what every sample kept or wrote. The file is cut back on resume exactly as the metrics are.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from rlcompress.recording.lines import StepLines, step_rows
-from rlcompress.words import BoolArray, Status
+from rlcompress.words import Status
 
 
 class Sampled(Protocol):
@@ -33,7 +31,7 @@ class Sampled(Protocol):
     @property
     def example(self) -> int: ...
     @property
-    def kept_N(self) -> BoolArray: ...  # noqa: N802 -- a shape in a name
+    def content(self) -> bytes: ...  # what it kept or wrote
     @property
     def status(self) -> Status: ...
     @property
@@ -60,7 +58,7 @@ def entry(samples: Sequence[Sampled]) -> dict[str, Any]:
     """The line of one iteration, without its step."""
     masks = hashlib.blake2b(digest_size=16)
     for sample in samples:
-        masks.update(len(sample.kept_N).to_bytes(8, "little") + np.packbits(sample.kept_N).tobytes())
+        masks.update(sample.content)
     return {
         "samples": [f"{s.serial}.{s.sample}" for s in samples],
         "examples": {str(s.serial): int(s.example) for s in samples},

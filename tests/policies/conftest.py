@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from policies.grpo import GRPO
-from tests.policies import planted
+from tests.policies import planted, writing
+from tests.rlcompress.language_models import save_language
 
 Build = Callable[..., GRPO]
 
@@ -44,3 +45,15 @@ Weights = dict[str, Any]
 def same_weights(a: Weights, b: Weights, within: float = 0.0) -> bool:
     """Equal names, and values that differ by at most `within` (0: bit by bit)."""
     return a.keys() == b.keys() and all(np.abs(a[k] - b[k]).max() <= within for k in a)
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny language model with random weights."""
+    return save_language(tmp_path_factory.mktemp("llama"), "llama")
+
+
+@pytest.fixture(scope="session")
+def llama_start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny language model that ends most of what it writes."""
+    return writing.write_start(tmp_path_factory.mktemp("start"), "llama")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policies.rollouts import Rolled
 from rlcompress.recording.ledger import Ledger, discrepancies, entry
 from rlcompress.recording.lines import step_rows
 from rlcompress.words import BoolArray, Status
@@ -21,6 +22,10 @@ class Sample:
     kept_N: BoolArray = field(default_factory=lambda: np.array([True, False, True]))
     status: Status = Status.OK
     judge_version: str = "judge@1"
+
+    @property
+    def content(self) -> bytes:
+        return Rolled(self.serial, self.sample, self.example, self.kept_N, self.status, self.judge_version).content
 
 
 def prompts(*serials: int, group: int = 2) -> list[Sample]:
