@@ -152,7 +152,7 @@ _MENDS: dict[Source, str] = {
     "judge": "judges.heldout.model is none: name a judge",
     "adapted judge": "no judge is adapted: set evaluate.adapt_steps above 0",
     "reader": "no reader is there: set evaluate.reader, or give --reader MODEL",
-    "evaluator": "only rewritten prompts are given to an evaluator to solve",
+    "evaluator": "an evaluator solves rewritten prompts alone: name another metric",
     "reconstruction": "nobody fills in what was dropped: name a model in judges.heldout.model or --judge",
 }
 

@@ -126,8 +126,9 @@ def figures(rows: Sequence[MeasuredRewrite], *, draws: int = 2000, seed: int = 0
     for name in QUANTITIES:
         numerator_I, denominator_I = columns(rows, name)
         counts_I = denominator_I > 0
-        kept = [values_I[counts_I] for values_I in (numerator_I, denominator_I)]
-        found[name] = ratio_interval(*kept, groups_I[counts_I], draws=draws, seed=seed)
+        found[name] = ratio_interval(
+            numerator_I[counts_I], denominator_I[counts_I], groups_I[counts_I], draws=draws, seed=seed
+        )
     return found
 
 

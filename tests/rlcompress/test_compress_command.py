@@ -16,8 +16,11 @@ from huggingface_hub import HfApi
 from rlcompress import __main__ as cli
 from rlcompress.artifact import save_artifact
 from rlcompress.compressor import Compressor
+from rlcompress.config.generating import DecodingConfig
 from rlcompress.models.tokenizer import TextTokenizer
+from rlcompress.rewriter_artifact import rewriter_manifest, save_rewriter
 from tests.rlcompress.hub_server import hub
+from tests.rlcompress.language_models import small_language
 from tests.rlcompress.small_models import TEXTS, small_scorer
 from tests.rlcompress.test_artifact import manifest
 
@@ -113,3 +116,52 @@ def test_mistakes(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.fixture
+def rewriting(bpe: TextTokenizer, tmp_path: Path) -> Path:
+    """A policy with random weights that may write three tokens: none of its outputs ends."""
+    language = small_language(tmp_path / "model", "llama", window=100)
+    settings = {"name": "r", "created_by": "0", "rates": (0.5,), "seed": 0, "iteration": 0, "stage": "base", "data": {}}
+    decoding = DecodingConfig(temperature=0.0, max_new_tokens=3)
+    save_rewriter(tmp_path / "run/artifact", rewriter_manifest(language, decoding=decoding, **settings), language, bpe)
+    return tmp_path / "run"
+
+
+def test_a_rewriting_policy(rewriting: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    source = "Tom has 12 cups.\r\n\u2028 How many?\n"
+    assert command(source, target=str(rewriting)) == 0
+    assert capsys.readouterr().out == source
+    assert command(source, "--rate", "0.3", "--json", target=str(rewriting)) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown.pop("original_tokens") == shown.pop("compressed_tokens") > 0
+    assert shown == {"text": source, "source": source, "status": "unfinished", "rate": 0.3, "achieved_rate": 1.0}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--question", "Who?"),
+        ("--protect", "numbers"),
+        ("--form", "messages"),
+        ("--form", "json"),
+        ("--target-tokens", "9"),
+    ],
+)
+def test_what_a_rewriting_policy_does_not_take(
+    rewriting: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    assert command("[]", *words, target=str(rewriting)) == 2
+    error = capsys.readouterr().err
+    named = " ".join(words) if words[0] == "--form" else words[0]
+    assert error.startswith("error: ")
+    assert f"holds a rewriting policy, which takes no {named}: give --rate alone" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("words", "says"), [(("--rate", "0"), "rate must be above 0"), ((), "holds no text")])
+def test_what_no_policy_takes(
+    rewriting: Path, command: Callable[..., int], capsys: pytest.CaptureFixture[str], words: tuple[str, ...], says: str
+) -> None:
+    assert command("text" if words else " \n", *words, target=str(rewriting)) == 2
+    assert says in capsys.readouterr().err
