@@ -22,7 +22,6 @@ from rlcompress.options import parser
 if TYPE_CHECKING:
     from rlcompress.config.families import AnyRun
     from rlcompress.config.schema import RunConfig
-    from rlcompress.config.schema import RunConfig
 
 FLOORS = ("rlcompress", "envs", "policies", "cluster", "serve")
 MORE = ("matplotlib", "pyarrow", "scipy")  # packages that the library does without and `report` does not
