@@ -15,7 +15,6 @@ import torch
 from ray.train import RunConfig as TrainRun
 from ray.train import ScalingConfig, get_context
 from ray.train.torch import TorchTrainer, get_device
-from rlcompress.rewriter_artifact import MODEL, rewriter_manifest, save_rewriter
 
 from cluster.problems import Problems
 from cluster.solving import evaluator_folder, reader_of
@@ -41,6 +40,7 @@ from rlcompress.problems.pairs import Pair, checked_pairs, pairs_by_rule, pairs_
 from rlcompress.problems.problem import WordProblem
 from rlcompress.recording.directory import RunDirectory
 from rlcompress.recording.publish import publishing, why_torn
+from rlcompress.rewriter_artifact import MODEL, rewriter_manifest, save_rewriter
 
 BASE, SFT, CONTINUED = "base", "sft", "continued_sft"  # artifacts of a run: before, after, and after some more
 _RECORD = "fine_tuning.json"

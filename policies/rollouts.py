@@ -22,7 +22,7 @@ from rlcompress.words import BoolArray, Status
 
 log = logging.getLogger(__name__)
 
-_PAUSE = 0.2  # seconds between looks at runners that restart
+PAUSE = 0.2  # seconds between looks at runners that restart
 
 
 class SamplingFailed(RuntimeError):
@@ -137,7 +137,7 @@ class Rollouts(Generic[R]):
                 timeout_seconds=max(1.0, deadline - time.monotonic()),
             )
         if len(reports) < len(shares) and not self.algorithm.restore_env_runners(group):
-            time.sleep(_PAUSE)
+            time.sleep(PAUSE)
         return reports
 
     def count_failure(self, error: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from policies.text_groups import TextGroup, learner_columns
 from policies.text_learner import SHARES, TextGRPOLearner
 from policies.text_module import TextModule
 from policies.text_runner import TextRunner, check_env
+from policies.text_serving import rewritten_by_runners
 from rlcompress.config.generating import DecodingConfig
 from rlcompress.config.schema import LearnerConfig
 from rlcompress.errors import UserError
@@ -87,6 +89,14 @@ class TextGRPO(GroupAlgorithm[TextGroup]):
                 "the policy before it learns from rewards"
             )
         return super().complaint(counts, samples)
+
+    def rewrite(self, texts: Sequence[str], rates: Sequence[float]) -> list[str]:
+        """Each text as the policy rewrites it when it is served, by the runners with the weights that they have.
+
+        Raises:
+            SamplingFailed: not all were rewritten within `resources.sample_timeout`.
+        """
+        return rewritten_by_runners(self, texts, rates, self.config.resource_settings.sample_timeout)
 
     def measured(self, groups: list[TextGroup]) -> Metrics:
         return {**super().measured(groups), **text_metrics(groups)}

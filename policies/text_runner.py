@@ -38,6 +38,12 @@ class TextRunner(GroupSampling[TextGroup]):
             for p, task in enumerate(tasks)
         ]
 
+    def rewrite(self, texts: Sequence[str], rates: Sequence[float]) -> list[str]:
+        """Each text as the policy rewrites it when it is served; `Unfinished` where its output does not end."""
+        prompts = self.module.prompt_ids(texts, rates)
+        written = self.module.write(prompts, 0.0, [[0]] * len(prompts))
+        return [rewritten(output, self.module.template) for output in written]
+
     def _write(self, tasks: Sequence[Task], prompts: Sequence[Sequence[int]]) -> list[Written]:
         """G outputs for each task, in one call for all that share a temperature."""
         written: list[Written] = []
