@@ -9,6 +9,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 _ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 _SMALL = {word: n for n, word in enumerate(f"{_ONES} seventeen eighteen nineteen".split())}
@@ -36,6 +37,8 @@ _SINGLE = {
     "dozens": Fraction(12),
 }
 _WORDS = {**_SMALL, **_TENS, **_SCALES}
+_REMEMBERED = 1024  # texts whose numbers are at hand
+_NUMERAL = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _GROUPED = r"\d{1,3}(?:,\d{2,3})*,\d{3}(?!\d)"  # thousands, and India's lakhs
 DIGITS = rf"(?:{_GROUPED}|\d{{1,30}})(?:\.\d{{1,15}})?|\.\d{{1,15}}"
@@ -69,6 +72,11 @@ def visible(text: str) -> str:
 
 def mentions(text: str) -> list[Mention]:
     """Every number of the text in order, as a reader of `visible(text)` sees them."""
+    return list(_mentions(text))
+
+
+@lru_cache(maxsize=_REMEMBERED)  # gates, rules and evaluators ask about the same few texts again and again
+def _mentions(text: str) -> tuple[Mention, ...]:
     found, spoken = list[Mention](), list[re.Match[str]]()
     shown = _latin_digits(visible(text))
     for match in _NUMBER.finditer(shown):
@@ -85,7 +93,7 @@ def mentions(text: str) -> list[Mention]:
             found += [Mention(Fraction(roman), (), match.start(), match.end(), "")] if roman else []
         else:
             found.append(_written(match))
-    return found + _spoken(spoken)
+    return (*found, *_spoken(spoken))
 
 
 def numbers(text: str) -> frozenset[Fraction]:
@@ -163,7 +171,7 @@ def _spoken(words: list[re.Match[str]]) -> list[Mention]:
 
 def _roman(word: str) -> int:
     """The value of a Roman numeral of two capitals or more; 0 for any other word."""
-    if len(word) < 2 or not re.fullmatch(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})", word):
+    if len(word) < 2 or word[0] not in _ROMAN or not _NUMERAL.fullmatch(word):
         return 0
     values = [_ROMAN[letter] for letter in word]
     return sum(-v if any(w > v for w in values[i + 1 : i + 2]) else v for i, v in enumerate(values))
