@@ -11,16 +11,19 @@ from tests.policies import writing
 
 pytestmark = [pytest.mark.ray, pytest.mark.learning]
 
+SHORT = {"terms": {"length": 1.0}, "gates": [], "length": {"target": 0.05, "tolerance": 0.05, "slope": 0.3}}
 
-def test_texts_take_the_length_that_is_paid_for(ray_cluster: None, llama_start: Path) -> None:
+
+def test_texts_become_as_short_as_is_paid_for(ray_cluster: None, llama_start: Path) -> None:
     algorithm = writing.configured(
-        llama_start, iterations=25, prompts_per_step=8, samples_per_prompt=8, lr=3e-3, lr_end=1e-3, entropy_coeff=0.01
+        llama_start, iterations=15, prompts_per_step=8, samples_per_prompt=8, lr=1.5e-3, lr_end=1e-3, reward=SHORT
     ).build_algo()
-    rewards = []
-    for _ in range(25):
+    rewards, tokens = [], []
+    for _ in range(15):
         algorithm.train()
         rewards.append(algorithm.last_metrics["reward/mean"])
+        tokens.append(algorithm.last_metrics["output/tokens"])
     algorithm.stop()
-    print(rewards)
-    assert np.mean(rewards[:2]) < 0.65
-    assert np.mean(rewards[-3:]) > 0.8
+    assert rewards[0] < 0.65
+    assert np.mean(rewards[-3:]) > 0.85
+    assert tokens[-1] < tokens[0] / 2

@@ -37,7 +37,7 @@ from tests.rlcompress.language_models import save_language
 NAMES = ("Tom", "Mia", "He", "She")
 WORDS = ("Tom", "has", "buys", "more", "apples", "many", "How", "80")
 TEMPLATE = {"text": "{percent} % of {text}\n"}
-MAX_NEW = 12
+MAX_NEW = 24
 SPACES = {DEFAULT_MODULE_ID: (UnicodeText(), UnicodeText())}
 LENGTH = {"terms": {"length": 1.0}, "gates": [], "length": {"tolerance": 0.05, "slope": 0.5}}
 
