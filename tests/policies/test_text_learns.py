@@ -16,14 +16,14 @@ SHORT = {"terms": {"length": 1.0}, "gates": [], "length": {"target": 0.05, "tole
 
 def test_texts_become_as_short_as_is_paid_for(ray_cluster: None, llama_start: Path) -> None:
     algorithm = writing.configured(
-        llama_start, iterations=15, prompts_per_step=8, samples_per_prompt=8, lr=1.5e-3, lr_end=1e-3, reward=SHORT
+        llama_start, iterations=20, prompts_per_step=8, samples_per_prompt=8, lr=3e-3, lr_end=2e-3, reward=SHORT
     ).build_algo()
     rewards, tokens = [], []
-    for _ in range(15):
+    for _ in range(20):
         algorithm.train()
         rewards.append(algorithm.last_metrics["reward/mean"])
         tokens.append(algorithm.last_metrics["output/tokens"])
     algorithm.stop()
-    assert rewards[0] < 0.65
-    assert np.mean(rewards[-3:]) > 0.85
+    assert rewards[0] < 0.5
+    assert np.mean(rewards[-3:]) > 0.75
     assert tokens[-1] < tokens[0] / 2
