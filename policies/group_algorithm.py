@@ -89,7 +89,7 @@ class GroupAlgorithm(CompressorAlgorithm[G]):
         asked = samples - counts["samples/unfinished"]
         if asked and counts["samples/judge_failed"] == asked:
             return (
-                "the judge gave no verdict on any sample of an iteration: look at its process or judges.reward.timeout"
+                "the judge gave no verdict on any sample of an iteration: look at its process and its timeout"
             )
         return None
 
