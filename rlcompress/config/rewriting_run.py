@@ -91,7 +91,8 @@ class RewritingRun(Run):
     sft: SftConfig = SftConfig()
     evaluator: SolverConfig = SolverConfig(calculator=CALCULATOR)
     reward: RewriteRewardConfig = RewriteRewardConfig()
-    learner: LearnerConfig = LearnerConfig(lr=1e-4, lr_end=1e-5)
+    # grpo pays less for a token the longer its text is, so texts grow until they are cut off and teach nothing
+    learner: LearnerConfig = LearnerConfig(algorithm="dr_grpo", lr=1e-4, lr_end=1e-5)
     evaluate: RewritingEvaluateConfig = RewritingEvaluateConfig()
 
     @model_validator(mode="after")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from cluster import placement
+from rlcompress import __main__ as cli
+from rlcompress.config.files import load_run
 from rlcompress.config.schema import RunConfig
 from rlcompress.errors import ResourceShortage
 
@@ -63,3 +66,14 @@ def test_a_run_beyond_the_cluster_is_refused_within_two_seconds(ray_cluster: Non
     with pytest.raises(ResourceShortage, match=r"needs 7\.5 CPUs and 1\.5 GPUs, the cluster has 4 and 0"):
         placement.require(run(resources=LARGE))
     assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("file", sorted(Path("tune_configs/rewriting").glob("*.yaml")), ids=lambda file: file.stem)
+def test_the_plan_of_every_rewriting_run(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", str(file), "--dry-run"]) == 0
+    assert "evaluator" in capsys.readouterr().out.partition("# resource plan")[2]
+    config = load_run(file)
+    cpus, gpus = placement.needed(config)
+    assert gpus == pytest.approx({"phi3_24gb": 1.0, "phi3_a100": 1.0, "phi3_8xa100": 8.0}.get(file.stem, 0.0))
+    if not gpus:
+        assert cpus <= 2.0
