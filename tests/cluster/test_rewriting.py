@@ -140,12 +140,16 @@ def test_a_run_goes_on_to_the_same_weights(run: RunDirectory, tmp_path: Path) ->
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES if name != "phi3"]
+
+
+@pytest.mark.parametrize("architecture", ["phi3", *OTHERS])
 def test_policies_of_real_architectures(ray_cluster: None, tmp_path: Path, architecture: str) -> None:
     folder = save_language(tmp_path / architecture, architecture, positions=1024)
     lora = ["policy.lora={rank: 4}"] if architecture in ("phi3", "gpt2") else []
-    more = [f"policy.model={folder}", "sft.learning.steps=2", "sft.workers=2", "sft.cpus=0.5", *lora]
-    run = train(configured(tmp_path / "runs", *more, "evaluate.methods=[zero_shot,sft_only]"))
+    workers = ["sft.workers=2", "sft.cpus=0.5"] if architecture == "phi3" else []
+    more = [f"policy.model={folder}", "sft.learning.steps=2", "evaluate.methods=[zero_shot,sft_only]"]
+    run = train(configured(tmp_path / "runs", *more, *lora, *workers))
     assert [row["step"] for row in metrics(run)] == [0, 1, 2]
     assert (run.artifact / "model" / ("adapter_model.safetensors" if lora else "model.safetensors")).is_file()
     rewriter = PromptRewriter.from_pretrained(run.artifact, "cpu")
@@ -155,6 +159,7 @@ def test_policies_of_real_architectures(ray_cluster: None, tmp_path: Path, archi
     assert [row.text for row in again.rewrite([generated_problems(1, "test_numbers")[0].text], 0.6)] == served
 
 
+@pytest.mark.slow
 def test_gsm8k_goes_the_same_way(ray_cluster: None, real_data: Path, tmp_path: Path) -> None:
     rows = (real_data / "gsm8k" / "train.jsonl").read_text().splitlines()[:40]
     (tmp_path / "gsm8k").mkdir()
