@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -22,7 +24,7 @@ from rlcompress.models.training import seeded
 from rlcompress.problems.calculator import insertion
 from rlcompress.problems.pairs import Pair, checked_pairs, evaluation_hashes, pairs_by_rule
 from rlcompress.problems.problem import WordProblem
-from rlcompress.problems.shortening import LEVELS, shorten
+from rlcompress.problems.shortening import LEVELS, mixed, shorten
 
 _PAD, _END = "<pad>", "</s>"
 Lesson = tuple[Prompt, str]
@@ -79,7 +81,8 @@ def train_policy(
     template = template or RewritingTemplate()
     pairs = checked_pairs(pairs_by_rule(problems), evaluation_hashes(validation)).pairs
     folder = Path(config.model)
-    from_scratch(folder, [text for pair in pairs for text in (pair.prompt, pair.compressed)], scratch)
+    read = [text for pair in pairs for text in (template.prompt(pair.prompt, 1.0).text, pair.compressed)]
+    from_scratch(folder, read, scratch)
     language = load_base(LanguageConfig(model=str(folder), chunk=config.chunk))
     known = checked_pairs(pairs_by_rule(validation), ()).pairs if validation else ()
     with _one_thread():
@@ -113,7 +116,7 @@ def from_scratch(folder: Path, texts: Iterable[str], config: ScratchConfig) -> N
     settings = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.width,
-        intermediate_size=4 * config.width,
+        intermediate_size=2 * config.width,
         num_hidden_layers=config.layers,
         num_attention_heads=config.width // 32,
         num_key_value_heads=config.width // 32,
@@ -131,10 +134,13 @@ def from_scratch(folder: Path, texts: Iterable[str], config: ScratchConfig) -> N
 
 
 def _solutions(problems: Sequence[WordProblem], template: str) -> Iterator[Lesson]:
-    """Each problem as it is, and shortened by one of the rules in turn."""
-    levels = tuple(LEVELS)
+    """Each problem as it is, and shortened: by the rules of a level, or by some of them sentence by sentence."""
+    shorter: tuple[Callable[[str], str], ...] = (
+        *(partial(shorten, level=level) for level in LEVELS),
+        partial(mixed, rng=np.random.default_rng(0)),
+    )
     for number, problem in enumerate(problems):
-        for text in dict.fromkeys((problem.text, shorten(problem.text, levels[number % len(levels)]))):
+        for text in dict.fromkeys((problem.text, shorter[number % len(shorter)](problem.text))):
             yield frame(template, text), problem.solution
 
 

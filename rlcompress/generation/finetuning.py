@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,13 +26,24 @@ from rlcompress.models.descent import Descent
 from rlcompress.models.parallel import added_up, place
 from rlcompress.models.training import SCHEDULES, seeded
 
-Pair = tuple[Sequence[int], Sequence[int]]  # ids of a prompt, ids of its completion with the end token
 _POOL = 8  # batches' worth of pairs that are sorted by length together
+
+
+class Pair(NamedTuple):
+    """Ids of a prompt, and of its completion with the end token; `inserted` are places of the completion."""
+
+    prompt: Sequence[int]
+    completion: Sequence[int]
+    inserted: frozenset[int] = frozenset()  # not the model's to write: read, and no part of the loss
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.completion)
 
 
 @dataclass(slots=True)
 class FineTuned:
-    """How it went. Losses are mean nats a token of completions, end tokens included."""
+    """How it went. Losses are mean nats a token that the model has to write, end tokens included."""
 
     losses: list[float] = field(default_factory=list)
     validation: list[tuple[int, float]] = field(default_factory=list)  # (updates before it, loss)
@@ -48,7 +60,8 @@ class CompletionModel(nn.Module):
     def dropped_nll(self, ids_BT: Tensor, kept_BT: Tensor, valid_BT: Tensor) -> Tensor:
         """−log p of each token of the completions, all rows in one list, in nats.
 
-        Prompts end at the same place of every row (`teacher_forcing.packed`).
+        Prompts end at the same place of every row (`teacher_forcing.packed`), and no completion begins with what was
+        inserted.
         """
         output_BT = valid_BT & ~kept_BT
         first = int(output_BT.any(0).int().argmax())
@@ -59,21 +72,31 @@ class CompletionModel(nn.Module):
 def encoded(language: LanguageModel, pairs: Sequence[tuple[Prompt, str]], insert: Insert | None = None) -> list[Pair]:
     """Ids of prompts and completions; each completion ends with the end token.
 
-    `insert` is the calculator that will be asked while the model writes, if there is one.
+    `insert` is the calculator that will be asked while the model writes, if there is one. The model sees what it says
+    and does not learn to say it: results of sums cannot be guessed, and would be most of the loss.
 
     Raises:
         UserError: there are none, or one is longer than the window.
     """
-    found: list[Pair] = [(language.prompt_ids(p), language.output_ids(text, insert)) for p, text in pairs]
+    found = [_pair(language, prompt, text, insert) for prompt, text in pairs]
     if not found:
         raise UserError("there are no pairs to fine-tune on: give some")
-    for number, (prompt, completion) in enumerate(found, 1):
-        if len(prompt) + len(completion) > language.window:
+    for number, pair in enumerate(found, 1):
+        if pair.length > language.window:
             raise UserError(
-                f"pair {number} is {len(prompt) + len(completion)} tokens and {language.name!r} reads "
-                f"{language.window}: leave it out, or raise window"
+                f"pair {number} is {pair.length} tokens and {language.name!r} reads {language.window}: leave it out, "
+                "or raise window"
             )
     return found
+
+
+def _pair(language: LanguageModel, prompt: Prompt, text: str, insert: Insert | None) -> Pair:
+    ids: list[int] = []
+    inserted: list[int] = []
+    for part, told in language.output_parts(text, insert):
+        inserted += range(len(ids), len(ids) + len(part)) if told else ()
+        ids += part
+    return Pair(language.prompt_ids(prompt), ids, frozenset(inserted))
 
 
 def fine_tune(
@@ -133,9 +156,10 @@ def loss_of(language: LanguageModel, pairs: Sequence[Pair]) -> float:
     """Mean nats a token of the completions; nothing learns from it."""
     number, workers = place()
     mine = pairs[number::workers]
-    logps = given_logp(language, [prompt for prompt, _ in mine], [completion for _, completion in mine])
-    total = added_up(float(sum(logp_O.sum() for logp_O in logps)), language.device)
-    return -total / sum(len(completion) for _, completion in pairs)
+    logps = given_logp(language, [pair.prompt for pair in mine], [pair.completion for pair in mine])
+    written = [np.delete(logp_O, list(pair.inserted)) for logp_O, pair in zip(logps, mine, strict=True)]
+    total = added_up(float(sum(logp_O.sum() for logp_O in written)), language.device)
+    return -total / sum(len(pair.completion) - len(pair.inserted) for pair in pairs)
 
 
 def _batches(pairs: Sequence[Pair], config: FineTuningConfig) -> Iterator[list[Pair]]:
@@ -147,7 +171,7 @@ def _batches(pairs: Sequence[Pair], config: FineTuningConfig) -> Iterator[list[P
         batches: list[list[int]] = []
         pool = _POOL * config.batch
         for start in range(0, len(order), pool):
-            near = sorted(order[start : start + pool], key=lambda i: sum(map(len, pairs[i])))
+            near = sorted(order[start : start + pool], key=lambda i: pairs[i].length)
             batches += [near[at : at + config.batch] for at in range(0, len(near), config.batch)]
         for number in rng.permutation(len(batches)).tolist():
             yield [pairs[i] for i in batches[number]]
@@ -155,8 +179,11 @@ def _batches(pairs: Sequence[Pair], config: FineTuningConfig) -> Iterator[list[P
 
 
 def _tensors(language: LanguageModel, batch: Sequence[Pair]) -> tuple[Tensor, Tensor, Tensor]:
-    """Ids, prompts' places and real places, each [B, T]."""
-    rows = packed([prompt for prompt, _ in batch], [completion for _, completion in batch], language.pad_id)
+    """Ids, the places that are not to be learned, and real places, each [B, T]."""
+    rows = packed([pair.prompt for pair in batch], [pair.completion for pair in batch], language.pad_id)
     ids_BT, valid_BT, output_BO = rows
     prompts = ids_BT.shape[1] - output_BO.shape[1]
-    return ids_BT, torch.cat([valid_BT[:, :prompts], torch.zeros_like(output_BO)], 1), valid_BT
+    given_BO = torch.zeros_like(output_BO)
+    for b, pair in enumerate(batch):
+        given_BO[b, sorted(pair.inserted)] = True
+    return ids_BT, torch.cat([valid_BT[:, :prompts], given_BO], 1), valid_BT

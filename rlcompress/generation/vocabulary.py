@@ -75,16 +75,22 @@ class Vocabulary:
         Where `insert` (see `writing.write`) would have written what stands there, tokens begin and end as they do while
         generating: a model that learns "=1" as one token would never leave the calculator a word.
         """
-        ids: list[int] = []
+        return [i for ids, _ in self.output_parts(text, insert) for i in ids]
+
+    def output_parts(
+        self, text: str, insert: Callable[[str], str | None] | None = None
+    ) -> list[tuple[list[int], bool]]:
+        """`output_ids` in pieces, each with whether `insert` writes it."""
+        parts: list[tuple[list[int], bool]] = []
         done = 0  # characters
         for here in range(1, len(text) if insert else 0):
             said = insert(text[:here]) if insert and here > done else None
             if said and text.startswith(said, here):
-                ids += [*self._going_on(text[done:here], ids), *self.following_ids(said)]
+                parts += [(self._going_on(text[done:here], parts), False), (self.following_ids(said), True)]
                 done = here + len(said)
-        return [*ids, *self._going_on(text[done:], ids), self.end_id]
+        return [*parts, ([*self._going_on(text[done:], parts), self.end_id], False)]
 
-    def _going_on(self, text: str, before: list[int]) -> list[int]:
+    def _going_on(self, text: str, before: Sequence[object]) -> list[int]:
         return (self.following_ids(text) if before else self.encode(text)) if text else []
 
     def following_ids(self, text: str) -> list[int]:

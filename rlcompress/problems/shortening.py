@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
+
 from rlcompress.problems.numbers import mentions
 from rlcompress.problems.problem import SENTENCE_END, question_of
 from rlcompress.text.bare import bare_words
@@ -103,6 +105,24 @@ def shorten(text: str, level: str) -> str:
     for rule in LEVELS[level]:
         text = rule(text)
     return text
+
+
+def mixed(text: str, rng: np.random.Generator, most_lost: float = 0.2) -> str:
+    """Each sentence after rules of its own level or none, and up to a share of the words without digits lost.
+
+    So are the texts of a model that has half learned the rules; whoever reads its texts learns from these.
+    """
+    lost = rng.uniform(0.0, most_lost)
+    words = []
+    for sentence in SENTENCE_END.split(text):
+        for rule in _SENTENCE_RULES[: rng.integers(len(_SENTENCE_RULES) + 1)]:
+            sentence = rule(sentence)
+        written = sentence.split()
+        words += [w for w in written if rng.random() >= lost or w[-1:] == "?" or any(map(str.isdigit, w))]
+    return " ".join(words)
+
+
+_SENTENCE_RULES: tuple[Rule, ...] = (polite, symbols, articles, stop_words)
 
 
 def _without(text: str, dropped: frozenset[str]) -> str:

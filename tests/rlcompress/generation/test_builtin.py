@@ -71,6 +71,8 @@ def test_the_policy_learns_rewrites_and_rewrites(tmp_path):
     learned = train_policy(LanguageConfig(model=str(tmp_path)), PROBLEMS, VALIDATION, SMALL, QUICK)
     assert learned.validation[-1][1] < 0.8 * learned.validation[0][1]
     language = load_language(LanguageConfig(model=str(tmp_path)))
+    template = RewritingTemplate().prompt("", 0.5).text
+    assert len(language.encode(template)) <= len(template.split()) + 12, "words of the template are tokens"
     rewrite = rewriter(language, RewritingTemplate(), DecodingConfig(max_new_tokens=8))
     assert len(rewrite([VALIDATION[0].text] * 2, [0.5, 0.7])) == 2
 

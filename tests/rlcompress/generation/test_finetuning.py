@@ -38,11 +38,12 @@ def pairs_of(language: LanguageModel, words: list[str] = WORDS) -> list[Pair]:
 def slow_losses(language: LanguageModel, pairs: list[Pair]) -> list[float]:
     """−log p of each token of each completion by one unpadded forward a row and a softmax in numpy."""
     found = []
-    for prompt, completion in pairs:
+    for prompt, completion, inserted in pairs:
         logits = language.model(torch.tensor([[*prompt, *completion]])).logits[0].numpy().astype(np.float64)
         for t, token in enumerate(completion, len(prompt)):
             row = logits[t - 1]
-            found.append(float(np.log(np.exp(row - row.max()).sum()) + row.max() - row[token]))
+            nll = float(np.log(np.exp(row - row.max()).sum()) + row.max() - row[token])
+            found += [nll] if t - len(prompt) not in inserted else []
     return found
 
 
@@ -70,7 +71,7 @@ def test_what_was_learned_is_written(language: LanguageModel) -> None:
     assert done.validation[-1][1] < 0.05 * done.validation[0][1]
     assert not language.model.training
     greedy = DecodingConfig(max_new_tokens=40, temperature=0)
-    assert [w.text for w in write(language, [prompt for prompt, _ in pairs], greedy)] == WORDS
+    assert [w.text for w in write(language, [pair.prompt for pair in pairs], greedy)] == WORDS
 
 
 def test_a_model_learns_to_leave_the_calculator_its_part(language: LanguageModel) -> None:
@@ -78,15 +79,21 @@ def test_a_model_learns_to_leave_the_calculator_its_part(language: LanguageModel
     prompts = [Prompt("", f"problem {number}", "\n") for number, _ in told]
     pairs = encoded(language, list(zip(prompts, [text for _, text in told], strict=True)), insertion)
     plain = encoded(language, list(zip(prompts, [text for _, text in told], strict=True)))
-    assert [len(ids) for _, ids in pairs] != [len(ids) for _, ids in plain], "tokens would have reached over the mark"
-    assert [language.decode(ids[:-1]) for _, ids in pairs] == [text for _, text in told]
+    assert [p.length for p in pairs] != [p.length for p in plain], "tokens would have reached over the mark"
+    assert [language.decode(pair.completion[:-1]) for pair in pairs] == [text for _, text in told]
+    assert [language.decode([ids[i] for i in sorted(told)]) for _, ids, told in pairs] == ["190>>", "56>>57>>"]
+    assert not any(pair.inserted for pair in plain)
+    slow = slow_losses(language, pairs)
+    nll = CompletionModel(language.model).dropped_nll(*finetuning._tensors(language, pairs))
+    assert sorted(nll.tolist()) == pytest.approx(sorted(slow), abs=1e-4)
+    assert loss_of(language, pairs) == pytest.approx(np.mean(slow), abs=1e-5)
     fine_tune(language, pairs, [], FineTuningConfig(steps=120, batch=2, learning_rate=1e-2))
     greedy = DecodingConfig(max_new_tokens=60, temperature=0)
-    found = write(language, [ids for ids, _ in pairs], greedy, insert=insertion)
+    found = write(language, [pair.prompt for pair in pairs], greedy, insert=insertion)
     assert [w.text for w in found] == [text for _, text in told]
-    assert [w.ids for w in found] == [list(ids) for _, ids in pairs]
+    assert [w.ids for w in found] == [list(pair.completion) for pair in pairs]
     assert language.decode([i for i, s in zip(found[0].ids, found[0].sampled_T, strict=True) if not s]) == "190>>"
-    lying = write(language, [pairs[0][0]], greedy, insert=lambda text: "7>>" if text.endswith("0=") else None)
+    lying = write(language, [pairs[0].prompt], greedy, insert=lambda text: "7>>" if text.endswith("0=") else None)
     assert "<<80+110=7>>" in lying[0].text
 
 
@@ -137,13 +144,15 @@ def test_memory_runs_out(language: LanguageModel, monkeypatch: pytest.MonkeyPatc
 
 
 def test_batches_hold_like_lengths_and_each_pair_once_an_epoch() -> None:
-    pairs: list[Pair] = [([0] * (1 + i % 10), [i]) for i in range(64)]
+    pairs = [Pair([0] * (1 + i % 10), [i]) for i in range(64)]
     batches = finetuning._batches(pairs, FineTuningConfig(batch=8))
     epoch = [next(batches) for _ in range(8)]
-    assert sorted(c[0] for batch in epoch for _, c in batch) == list(range(64))
-    assert max(max(map(len, dict_of)) - min(map(len, dict_of)) for dict_of in ([p for p, _ in b] for b in epoch)) <= 2
+    assert sorted(c[0] for batch in epoch for _, c, _ in batch) == list(range(64))
+    assert (
+        max(max(map(len, prompts)) - min(map(len, prompts)) for prompts in ([p for p, _, _ in b] for b in epoch)) <= 2
+    )
     second = [next(batches) for _ in range(8)]
-    assert sorted(c[0] for batch in second for _, c in batch) == list(range(64))
+    assert sorted(c[0] for batch in second for _, c, _ in batch) == list(range(64))
     assert second != epoch
 
 

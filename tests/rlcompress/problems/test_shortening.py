@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rlcompress.problems.generated import generated_problems
 from rlcompress.problems.numbers import numbers
-from rlcompress.problems.shortening import LEVELS, articles, idle, polite, shorten, stop_words, symbols
+from rlcompress.problems.shortening import LEVELS, articles, idle, mixed, polite, shorten, stop_words, symbols
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,21 @@ def test_no_level_loses_a_number_of_a_generated_problem(level):
 @given(st.text(alphabet="ab .,?!$%1290andthe\n", max_size=80), st.sampled_from(sorted(LEVELS)))
 def test_no_text_makes_it_fail_or_grows(text, level):
     assert len(shorten(text, level)) <= len(text)
+
+
+def test_mixed_levels_lose_words_but_no_number_and_no_question():
+    rng = np.random.default_rng(0)
+    problems = generated_problems(60)
+    texts = [mixed(problem.text, rng, most_lost=0.3) for problem in problems]
+    for problem, text in zip(problems, texts, strict=True):
+        assert numbers(text) == numbers(problem.text)
+        assert text.endswith("?")
+        assert len(text) <= len(problem.text)
+    shares = [len(text.split()) / len(problem.text.split()) for problem, text in zip(problems, texts, strict=True)]
+    assert min(shares) < 0.6 < 0.85 < max(shares)
+    assert mixed(problems[0].text, np.random.default_rng(1)) == mixed(problems[0].text, np.random.default_rng(1))
+    whole = {mixed("Tom has a hat. He has it?", rng, most_lost=0.0) for _ in range(40)}
+    assert "Tom hat. He has it?" in whole, "sentences have levels of their own"
 
 
 def test_rules_see_the_text_alone():
