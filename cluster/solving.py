@@ -131,7 +131,9 @@ def _train(config: RewritingRun, problems: Problems, folder: Path) -> None:
     solver = config.evaluator
     learn, check = problems.split("train"), problems.split("validation")[:_VALIDATED]
     if problem_count(config.data.source) is not None:
-        learn = generated_problems(solver.problems, "train", seed=config.data.seed, registers=REGISTERS)
+        learn = generated_problems(
+            solver.problems, "train", seed=config.data.seed, registers=REGISTERS, distractors=(0, 3)
+        )
         check = generated_problems(_VALIDATED, "validation", seed=config.data.seed, registers=REGISTERS)
     asked = EvaluatorConfig.model_validate(solver.model_dump(include=set(EvaluatorConfig.model_fields)))
     train_evaluator(

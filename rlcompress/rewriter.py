@@ -132,8 +132,14 @@ class PromptRewriter:
         return [self._account(*one) for one in zip(texts, written, rates, strict=True)]
 
     def as_method(self) -> Rewriter:
-        """What an evaluation measures: texts as they were written, `Unfinished` ones among them."""
-        return self._write
+        """What an evaluation measures: texts as they were written, `Unfinished` where serving gives the original."""
+
+        def rewrite(texts: Sequence[str], rates: Sequence[float]) -> list[str]:
+            written = self._write(texts, rates)
+            kept = [self._account(*one).status == OK for one in zip(texts, written, rates, strict=True)]
+            return [text if whole else Unfinished(text) for text, whole in zip(written, kept, strict=True)]
+
+        return rewrite
 
     def count(self, text: str) -> int:
         """Tokens of a text, by the evaluator's tokenizer."""

@@ -131,7 +131,7 @@ METRICS: dict[str, Metric] = {
             ("budget_error", "|achieved − requested rate|, the mean"),
             ("leak_rate", "rewrites that tell a result"),
             ("shut_rate", "rewrites that shut a gate"),
-            ("fallback_rate", "rewrites that did not end: the original comes back"),
+            ("fallback_rate", "rewrites that did not end or are no shorter: the original comes back"),
             ("failed_rate", "problems on which the evaluator failed"),
         )
     },

@@ -129,7 +129,9 @@ def test_company_and_place_change_nothing(artifact: Path) -> None:
 def test_as_a_method_it_says_what_was_written(artifact: Path) -> None:
     written = PromptRewriter.from_pretrained(artifact, device="cpu").as_method()(list(LESSONS), [0.5] * 4)
     assert written[:3] == [said.strip() for said in LESSONS.values()][:3]
-    assert [isinstance(text, Unfinished) for text in written] == [False, False, False, True]
+    served = PromptRewriter.from_pretrained(artifact, device="cpu").rewrite(list(LESSONS), 0.5)
+    assert [isinstance(text, Unfinished) for text in written] == [one.status != "ok" for one in served]
+    assert {one.status for one in served} == {"ok", "unchanged", "unfinished"}
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.1, float("nan"), [0.5, 0.5], [0.5, -1.0, 0.5, 0.5]])
