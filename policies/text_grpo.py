@@ -79,7 +79,7 @@ class TextGRPO(GroupAlgorithm[TextGroup]):
         usable, metrics = super().collect(settings)
         for group in usable[:_SHOWN]:
             best = int(np.nanargmax(np.where(group.ok_G, group.reward_G, np.nan)))
-            log.info("rate %g, reward %.3f: %r", group.task.rate, group.reward_G[best], group.text_G[best])
+            log.debug("rate %g, reward %.3f: %r", group.task.rate, group.reward_G[best], group.text_G[best])
         return usable, metrics
 
     def complaint(self, counts: Counter[str], samples: int) -> str | None:
