@@ -32,13 +32,14 @@ format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-# Unit tests first: they say within minutes what is wrong.
+# Unit tests first: they say within minutes what is wrong. Two at a time, each with a Ray of its own where it needs one:
+# most of such a test is waiting for processes to start.
 test: setup
 	$(PYTHON) -m pytest -q -n 2 --dist loadscope -m "not slow and not ray and not learning"
-	$(PYTHON) -m pytest -q -m "not slow and (ray or learning)"
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m "not slow and (ray or learning)"
 
 test-slow: setup
-	$(PYTHON) -m pytest -q -m slow
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile -m slow
 
 # Trains, evaluates and writes the report of a small run on this machine, without a network.
 demo: setup
