@@ -45,6 +45,7 @@ TINY = [
     "evaluator.chunk=8",
     "evaluator.gate=0",
     "reward.terms={guarded: 1.0, likelihood: 0.5}",
+    "reward.gates=[]",  # such a policy writes no sense
     "learner.iterations=2",
     "learner.prompts_per_step=2",
     "learner.samples_per_prompt=4",
