@@ -12,7 +12,7 @@ from rlcompress.errors import UserError
 from rlcompress.machine import hardware
 
 ROOT = Path(__file__).resolve().parents[3]
-RUN_FILES = sorted(path for path in (ROOT / "tune_configs").rglob("*.yaml") if path.parent.name != "profiles")
+RUN_FILES = sorted(path for name in ("masking", "search") for path in (ROOT / "tune_configs" / name).glob("*.yaml"))
 NAMES = ["ablation", "baselines", "cpu", "cuda", "evaluation", "full", "integration", "large-gpu", "low-vram", "mps"]
 CARDS = ("cuda", "low-vram", "large-gpu", "mps")  # profiles that need one
 
