@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
+from rlcompress.config.files import load_run
 from rlcompress.config.rewarding import LengthConfig
+from rlcompress.config.rewriting_run import RewritingRun
 from rlcompress.errors import UserError
 from rlcompress.rewards.rewriting import Rewrite
 from rlcompress.rewards.rewritten import REWRITE_TERMS, JudgedRewrite, RewriteReward
@@ -17,6 +20,13 @@ from tests.rlcompress.rewards.test_rewriting import CHEATS, HONEST, PROBLEM
 WRONG = "<<80+110=190>>190\n#### 190"
 GUARDED = RewriteReward({"guarded": 1.0}, cap=0.9)
 SHORTER = RewriteReward({"correctness": 1.0, "shorter": 0.5, "likelihood": 0.1}, cap=0.9)
+
+FILES = sorted((Path(__file__).resolve().parents[3] / "tune_configs" / "rewriting").glob("*.yaml"))
+SHIPPED = {
+    file.stem: RewriteReward.of(config.reward)
+    for file, config in ((file, load_run(file)) for file in FILES)
+    if isinstance(config, RewritingRun)
+}
 
 
 def verdict(said: str = PROBLEM.solution, bits: float = 4.0, version: str = "v") -> Judgement:
@@ -30,7 +40,7 @@ def judged(text: str, after: Judgement | None = None, before: Judgement | None =
     return JudgedRewrite(rewrite, PROBLEM.answer, after or verdict(), before or verdict(), *words, target=0.5)
 
 
-@pytest.mark.parametrize("reward", [GUARDED, SHORTER], ids=["guarded", "shorter"])
+@pytest.mark.parametrize("reward", [GUARDED, SHORTER, *SHIPPED.values()], ids=["guarded", "shorter", *SHIPPED])
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_no_cheat_is_paid_like_an_honest_rewrite(cheat, reward):
     """Though the evaluator is right about every cheat, as one that is told the answer would be."""
