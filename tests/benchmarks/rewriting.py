@@ -11,6 +11,7 @@ import argparse
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from cluster.training import train
 from rlcompress.config.files import load_run
@@ -34,7 +35,9 @@ def study() -> None:
     name = "rewriting-no-leak-gate" if gates else "rewriting"
     for seed in arguments.seeds:
         changes = [*gates, *arguments.set, f"evaluate.masking={masking}", f"seed={seed}", f"name={name}-{seed}"]
-        config = load_run("tune_configs/rewriting/study.yaml", changes)
+        plain = load_run("tune_configs/rewriting/study.yaml", changes)
+        methods = ",".join([*plain.evaluate.methods, "masking"])
+        config = load_run("tune_configs/rewriting/study.yaml", [*changes, f"evaluate.methods=[{methods}]"])
         run = train(config, command=f"make study-rewriting (seed {seed})", overwrite=True)
         keep(run, (RESULTS / "no_leak_gate" if gates else RESULTS) / f"seed-{seed}")
 
@@ -42,14 +45,14 @@ def study() -> None:
 def masked(overrides: list[str]) -> Path:
     """The masking policy of the same problems, trained once."""
     runs = [override for override in overrides if override.startswith("runs=")]
-    config = load_run("tune_configs/rewriting/study_masking.yaml", [*runs, f"name={MASKING}"])
+    config = load_run("tune_configs/masking/problems.yaml", [*runs, f"name={MASKING}"])
     folder = Path(config.runs) / MASKING
     if not (folder / "artifact").is_dir():
         train(config, command="make study-rewriting (masking)", overwrite=True)
     return folder
 
 
-def keep(run: RunDirectory, folder: Path) -> None:
+def keep(run: RunDirectory[Any], folder: Path) -> None:
     """Figures, items, rewrites, what the evaluator solves, curves and costs of a run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
