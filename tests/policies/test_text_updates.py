@@ -63,7 +63,7 @@ def test_sampler_and_learner_agree_and_the_runner_has_the_newest_weights(build: 
 
 def test_an_iteration_says_all_that_there_is_to_know(build: Build, caplog: pytest.LogCaptureFixture) -> None:
     algorithm = build(entropy_coeff=0.01, kl_coeff=0.1)
-    with caplog.at_level(logging.INFO, logger="policies"):
+    with caplog.at_level(logging.DEBUG, logger="policies"):
         algorithm.train()
     metrics = algorithm.last_metrics
     endings = [metrics[f"output/{name}"] for name in ("ended", "truncated", "too_long", "failed")]
