@@ -88,9 +88,7 @@ class GroupAlgorithm(CompressorAlgorithm[G]):
         """What ends the run where it comes iteration after iteration: all of its `samples` failed in one way."""
         asked = samples - counts["samples/unfinished"]
         if asked and counts["samples/judge_failed"] == asked:
-            return (
-                "the judge gave no verdict on any sample of an iteration: look at its process and its timeout"
-            )
+            return "the judge gave no verdict on any sample of an iteration: look at its process and its timeout"
         return None
 
     def measured(self, groups: list[G]) -> Metrics:
