@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from policies.text_grpo import TextGRPOConfig
 from ray.tune.registry import register_env
 
 from cluster.encoders import told_folder
@@ -19,6 +18,7 @@ from policies.grpo import GRPOConfig
 from policies.ppo import PPOConfig
 from policies.reinforce import ReinforceConfig
 from policies.row_view import RowView
+from policies.text_grpo import TextGRPOConfig
 from policies.texts import TextTable
 from rlcompress.artifact import EMBEDDER, WEIGHTS
 from rlcompress.config.generating import LanguageConfig

@@ -8,9 +8,6 @@ from typing import Any
 
 import ray
 import torch
-from policies.text_grpo import TextGRPO
-from rlcompress.rewriter import PromptRewriter
-from rlcompress.rewriter_artifact import load_rewriter, rewriter_manifest, save_rewriter
 
 from cluster import finetuning
 from cluster.assembly import build_rewriting_algorithm
@@ -22,6 +19,7 @@ from cluster.rewriting_validation import RewritingValidation
 from cluster.services import RemoteJudge, wait_until_ready
 from cluster.solving import READER, evaluator_folder, ready_evaluator, start_evaluator
 from policies.algorithm import CompressorAlgorithm
+from policies.text_grpo import TextGRPO
 from rlcompress.config.rewriting_run import RewritingRun
 from rlcompress.data.dataset import split_tokens
 from rlcompress.generation.lora import set_learned_state
@@ -29,6 +27,8 @@ from rlcompress.recording.directory import RunDirectory
 from rlcompress.recording.meters import Meter, memory
 from rlcompress.recording.publish import publishing
 from rlcompress.recording.resuming import Rewound
+from rlcompress.rewriter import PromptRewriter
+from rlcompress.rewriter_artifact import load_rewriter, rewriter_manifest, save_rewriter
 
 START = finetuning.SFT
 finish = evaluate_run

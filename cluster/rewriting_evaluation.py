@@ -11,8 +11,6 @@ from pathlib import Path
 
 import ray
 from pydantic import ValidationError
-from rlcompress.measuring.rewriting_results import Trial, evaluation_of
-from rlcompress.rewriter import PromptRewriter
 
 from cluster.finetuning import BASE, CONTINUED, SFT, base_of
 from cluster.problems import Problems, prepared_problems
@@ -34,9 +32,11 @@ from rlcompress.machine.device import choose_device
 from rlcompress.measuring.evaluation import REFERENCE, refuse_trained
 from rlcompress.measuring.results import write_results
 from rlcompress.measuring.rewrites import MeasuredRewrite, measured
+from rlcompress.measuring.rewriting_results import Trial, evaluation_of
 from rlcompress.problems.problem import WordProblem, problem_of
 from rlcompress.recording.directory import RunDirectory
 from rlcompress.rewards.lengths import kept_fraction
+from rlcompress.rewriter import PromptRewriter
 from rlcompress.text.segment import Segmenter
 from rlcompress.words import PromptJudge
 
