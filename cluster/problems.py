@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 from rlcompress.config.rewriting_run import BUILTIN, RewritingRun
 from rlcompress.data.dataset import load_split
 from rlcompress.data.manifest import Manifest
-from rlcompress.data.prepare import prepare
+from rlcompress.data.prepare import cached_folder, prepare
 from rlcompress.generation.lora import is_adapter
 from rlcompress.machine.device import choose_device
 from rlcompress.models.presence import require_model
@@ -42,8 +40,7 @@ class Problems:
 
 def prepared_problems(config: RewritingRun) -> Problems:
     """Prepare the data of `config`, or find it as an earlier run left it under `<runs>/cache/data`."""
-    named = json.dumps([config.data.model_dump(mode="json"), config.reader.model_dump(mode="json")], sort_keys=True)
-    folder = Path(config.runs) / "cache" / "data" / hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+    folder = cached_folder(config)
     return Problems(folder, prepare(config, folder))
 
 

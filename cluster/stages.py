@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from rlcompress.baselines import require_baselines, teacher_order
 from rlcompress.config.schema import ImitationConfig, RunConfig
 from rlcompress.data.dataset import load_split, trained_hashes
 from rlcompress.data.manifest import Manifest
-from rlcompress.data.prepare import prepare
+from rlcompress.data.prepare import cached_folder, prepare
 from rlcompress.judges.build import bits_saved, load_judge
 from rlcompress.judges.reading import BUILTIN as BUILTIN_READERS
 from rlcompress.judges.silent import NONE
@@ -66,8 +65,7 @@ class Prepared:
 
 def prepared_data(config: RunConfig) -> Prepared:
     """Prepare the data of `config`, or find it as an earlier run left it under `<runs>/cache/data`."""
-    named = json.dumps([config.data.model_dump(mode="json"), config.reader.model_dump(mode="json")], sort_keys=True)
-    folder = Path(config.runs) / "cache" / "data" / hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+    folder = cached_folder(config)
     manifest = prepare(config, folder)
     reader = load_tokenizer(str(folder / "tokenizer"))
     return Prepared(folder, manifest, reader, Segmenter(reader, config.env.granularity, config.env.protect))

@@ -42,6 +42,12 @@ class Row:
     source_hash: str  # of the row that this passage was cut from
 
 
+def cached_folder(config: Run) -> Path:
+    """Where runs keep data prepared as `config` asks for it, named by its `data` and `reader`."""
+    named = json.dumps([config.data.model_dump(mode="json"), config.reader.model_dump(mode="json")], sort_keys=True)
+    return Path(config.runs) / "cache" / "data" / hashlib.blake2b(named.encode(), digest_size=8).hexdigest()
+
+
 def prepare(config: Run, folder: str | Path, tokenizer: SavableTokenizer | None = None) -> Manifest:
     """Write `folder/{train,validation,test}.parquet`, `folder/tokenizer/` and `folder/manifest.json`.
 
